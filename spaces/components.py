@@ -1,0 +1,112 @@
+"""Components: what a study can name, and the typed config in which each states its knobs once.
+
+A component is a module in a *shelf* (a package that holds one kind of them), named after its file. It has
+
+    Config   a frozen dataclass; a field is `temperature: Annotated[float, Log(0.05, 1)] = 0.5`:
+             its type, its search range (which is also its bound) and its default, stated here alone
+    build    what makes the working object from a Config
+    NEEDS    optional: what it asks of its partners (a method of its backbone)
+    OFFERS   optional: what it gives to its partners
+
+Listing a shelf imports nothing; a component is imported when somebody names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass
+from dataclasses import fields as dataclass_fields
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from spaces.domains import Domain, Fixed, Value
+from spaces.space import Group
+
+
+@dataclass(frozen=True)
+class Field:
+    """One knob of a config: `domain` is None where it can be set but not searched."""
+
+    name: str
+    type: type
+    default: Value
+    domain: Domain | None
+
+
+def fields(config: type) -> tuple[Field, ...]:
+    """The knobs of a config class, in the order in which it states them.
+
+    Raises:
+        TypeError: a field has no default, or a default outside its own domain.
+    """
+    hints = get_type_hints(config, include_extras=True)
+    found = []
+    for entry in dataclass_fields(config):
+        if entry.default is MISSING:
+            raise TypeError(f"{config.__module__}.{config.__name__}.{entry.name} states no default")
+        hint, domain = hints[entry.name], None
+        if get_origin(hint) is Annotated:
+            hint, domain = get_args(hint)[:2]
+        if domain is not None and not domain.contains(entry.default):
+            raise TypeError(f"{config.__module__}.{entry.name}: default {entry.default!r} is not in {domain}")
+        found.append(Field(entry.name, hint, entry.default, domain))
+    return tuple(found)
+
+
+def default_space(config: type) -> Group:
+    """The space in which every knob of `config` stands at its default."""
+    return Group({f.name: Fixed(f.default) for f in fields(config)})
+
+
+def full_space(config: type) -> Group:
+    """The space in which every knob of `config` varies over its declared range."""
+    return Group({f.name: f.domain or Fixed(f.default) for f in fields(config)})
+
+
+@dataclass(frozen=True)
+class Component:
+    """A module of a shelf, seen as data."""
+
+    kind: str
+    name: str
+    config: type
+    build: Callable[..., Any]
+    doc: str
+    needs: frozenset[str]
+    offers: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """All components of one kind: the modules of a package, named after their files."""
+
+    kind: str
+    package: str
+
+    def names(self) -> list[str]:
+        """The components' names, sorted; nothing of them is imported."""
+        path = importlib.import_module(self.package).__path__
+        return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+
+    def load(self, name: str) -> Component:
+        """Imports one component.
+
+        Raises:
+            KeyError: the shelf has no component of that name.
+        """
+        if name not in self.names():
+            raise KeyError(name)
+        module = importlib.import_module(f"{self.package}.{name}")
+        return Component(
+            kind=self.kind,
+            name=name,
+            config=module.Config,
+            build=module.build,
+            doc=module.__doc__ or "",
+            needs=frozenset(getattr(module, "NEEDS", ())),
+            offers=frozenset(getattr(module, "OFFERS", ())),
+        )
+
+
+Catalogue = Mapping[str, Shelf]
