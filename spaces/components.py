@@ -16,10 +16,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, field
 from dataclasses import fields as dataclass_fields
+from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from spaces.document import Node
 from spaces.domains import Domain, Fixed, Value
 from spaces.space import Group
 
@@ -70,11 +72,36 @@ class Component:
 
     kind: str
     name: str
-    config: type
-    build: Callable[..., Any]
-    doc: str
-    needs: frozenset[str]
-    offers: frozenset[str]
+    module: ModuleType
+
+    @property
+    def config(self) -> type:
+        return self.module.Config
+
+    @property
+    def build(self) -> Callable[..., Any]:
+        return self.module.build
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset(getattr(self.module, "NEEDS", ()))
+
+    @property
+    def offers(self) -> frozenset[str]:
+        return frozenset(getattr(self.module, "OFFERS", ()))
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A component that a study has settled on, with its config and the place where the study says so."""
+
+    component: Component
+    config: Any
+    node: Node = field(repr=False, compare=False)
+
+    def build(self, *args: Any, **kwargs: Any) -> Any:
+        """What the component makes of its config."""
+        return self.component.build(self.config, *args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -97,16 +124,7 @@ class Shelf:
         """
         if name not in self.names():
             raise KeyError(name)
-        module = importlib.import_module(f"{self.package}.{name}")
-        return Component(
-            kind=self.kind,
-            name=name,
-            config=module.Config,
-            build=module.build,
-            doc=module.__doc__ or "",
-            needs=frozenset(getattr(module, "NEEDS", ())),
-            offers=frozenset(getattr(module, "OFFERS", ())),
-        )
+        return Component(self.kind, name, importlib.import_module(f"{self.package}.{name}"))
 
 
 Catalogue = Mapping[str, Shelf]

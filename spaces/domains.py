@@ -104,7 +104,7 @@ class Int:
 
     def grid(self, points: int) -> list[Value]:
         space = np.geomspace if self.log else np.linspace
-        return sorted({int(round(v)) for v in space(self.low, self.high, points)})
+        return sorted({round(float(v)) for v in space(self.low, self.high, points)})
 
     def __str__(self) -> str:
         return f"{self.low} .. {self.high}" + (" (log)" if self.log else "")

@@ -1,0 +1,196 @@
+"""Pretrain a representation without labels, then probe it frozen.
+
+A config names a method, the augmentations, an architecture and the optimiser. At every rung the images are
+encoded once, in evaluation mode, and all probes read those features; the pretraining itself never sees a
+label, nor an image of the validation or test part.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from objectives import SHELVES, probes
+from objectives.images.encoder import Encoder, encode, prepare, settle
+from objectives.images.images import TRAIN, Images
+from objectives.images.views import Views
+from objectives.kinds import Failed, Metrics, Setting
+from objectives.method import Method
+from objectives.optimizer import Optimizer
+from objectives.pretraining import Pretraining, steps_per_epoch
+from spaces.components import Component
+from spaces.document import Node
+from spaces.domains import Fixed
+from spaces.space import Switch
+from spaces.study import OneOf, SomeOf, Study
+
+
+@dataclass(frozen=True)
+class Config:
+    """This objective has no knobs beside its space."""
+
+
+DATA = True
+PARTS = {
+    "method": OneOf("method"),
+    "augmentation": SomeOf("augmentation", default=("crop", "flip", "jitter", "grey", "blur")),
+    "second_view": SomeOf("augmentation"),  # where a study leaves it out, all views are drawn alike
+    "architecture": OneOf("architecture", default=("resnet",), serves="method"),
+    "optimizer": Optimizer,
+}
+METRICS = probes.METRICS
+Probe = probes.Config
+
+
+def build(setting: Setting) -> Representation:
+    """The trial of a setting, untrained."""
+    return Representation(setting)
+
+
+class Representation:
+    """One trial: a method on a backbone over the training images, and its probes.
+
+    Attributes:
+        epoch: epochs done.
+        encoder: images in 0..1 to features; the backbone is the one in training.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        torch.set_num_threads(setting.threads)
+        torch.manual_seed(setting.seed)
+        images: Images = setting.data
+        self.setting, self.epoch = setting, 0
+        self.pixels = torch.from_numpy(images.pixels).to(setting.device)
+        train = self.pixels[torch.from_numpy(images.part == TRAIN)]
+        optimizer = Optimizer(**setting.config["optimizer"])
+        epochs = setting.rungs[-1]
+        steps = epochs * steps_per_epoch(len(train), optimizer.batch)
+        self.backbone = _built(setting.config, "architecture")(images.shape)
+        self.method: Method = _built(setting.config, "method")(self.backbone, images.shape, steps)
+        self.encoder = Encoder(self.backbone, images.pixels[images.part == TRAIN])
+        for module in (self.method, self.encoder):
+            module.to(setting.device, memory_format=torch.channels_last)
+        self.loop = Pretraining(
+            self.method,
+            train,
+            prepare=prepare,
+            views=tuple(_views(setting.config, number) for number in range(self.method.views)),
+            normalise=self.encoder.normalise,
+            config=optimizer,
+            epochs=epochs,
+            seed=setting.seed,
+        )
+
+    def run(self) -> Iterator[Metrics]:
+        for rung in [r for r in self.setting.rungs if r > self.epoch]:
+            while self.epoch < rung:
+                losses = self.loop.train_epoch()
+                self.epoch += 1
+                bad = [name for name, value in losses.items() if not math.isfinite(value)]
+                if bad:
+                    raise Failed(f"diverged: {bad[0]} became {losses[bad[0]]} in epoch {self.epoch}")
+            yield {**losses, **self.probe()}
+
+    def probe(self) -> Metrics:
+        """The metrics of the representation as it stands; training is not touched by it."""
+        started = time.perf_counter()
+        images: Images = self.setting.data
+        features = encode(_Encoding(self.method, self.encoder), self.pixels)
+        try:
+            scores = probes.probe(features, images.labels, images.part, self.setting.probe, seed=0)
+        except ValueError as error:
+            raise Failed(f"collapsed or diverged: {error}") from None
+        size = sum(p.numel() for p in self.backbone.parameters())
+        return {**scores, "parameters": float(size), "probe_seconds": time.perf_counter() - started}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, **self.loop.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch = state["epoch"]
+        self.loop.load_state_dict(state)
+
+
+class _Encoding(nn.Module):
+    """Images in 0..1 to what the method calls their representation."""
+
+    def __init__(self, method: Method, encoder: Encoder) -> None:
+        super().__init__()
+        self.method, self.encoder = method, encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.method.encode(self.encoder.normalise(images))
+
+
+def _built(config: dict[str, Any], kind: str) -> partial[Any]:
+    """The builder of the component that a config chose for `kind`, its knobs filled in."""
+    ((name, knobs),) = config[kind].items()
+    component = SHELVES[kind].load(name)
+    return partial(component.build, component.config(**knobs))
+
+
+def _views(config: dict[str, Any], number: int) -> Views:
+    """The augmentation of view `number`: the second's own where a study states one, else the common one."""
+    chosen = (number % 2 == 1 and config["second_view"]) or config["augmentation"]
+    shelf = {name: SHELVES["augmentation"].load(name) for name in chosen}
+    return Views([shelf[name].build(shelf[name].config(**knobs)) for name, knobs in chosen.items()])
+
+
+def check(study: Study, data: Images) -> None:
+    """Raises StudyError where a metric needs labels that the data lacks, or a component cannot serve its images."""
+    node = study.document.value.get("search", study.document)
+    node = node.value.get("metric", node) if isinstance(node.value, dict) else node
+    if METRICS[study.goal.metric].labels and not data.labelled:
+        free = [name for name, metric in METRICS.items() if not metric.labels]
+        raise node.wrong(f"the metric '{study.goal.metric}' needs labels, and the data has none for some part", free)
+    methods, architectures = _components(study, "method"), _components(study, "architecture")
+    bodies = {}
+    for place, component, config in architectures:
+        try:
+            bodies[component.name] = component, component.build(config, data.shape)
+        except ValueError as error:
+            raise place.wrong(f"'{component.name}' cannot serve images of shape {data.shape}: {error}") from None
+    for place, component, config in methods:
+        _, body = next(b for b in bodies.values() if component.needs <= b[0].offers)
+        try:
+            component.build(config, body, data.shape, 1)
+        except ValueError as error:
+            raise place.wrong(f"'{component.name}' cannot serve images of shape {data.shape}: {error}") from None
+
+
+def floors(study: Study, data: Images) -> dict[str, Metrics]:
+    """What must be beaten: the raw pixels, and the study's untrained backbones (the best of them), probed alike."""
+    torch.manual_seed(study.goal.seed)
+    scores = partial(probes.probe, labels=data.labels, part=data.part, config=study.probe, seed=0)
+    pixels = torch.from_numpy(data.pixels)
+    raw = scores(prepare(pixels).flatten(1).numpy())
+    untrained = []
+    for _, component, config in _components(study, "architecture"):
+        train = data.part == TRAIN
+        encoder = Encoder(component.build(config, data.shape), data.pixels[train])
+        settle(encoder, pixels[torch.from_numpy(train)])
+        untrained.append(scores(encode(encoder, pixels)))
+    best = max if study.goal.mode == "max" else min
+    return {"raw": raw, "untrained": best(untrained, key=lambda metrics: metrics[study.goal.metric])}
+
+
+def _components(study: Study, kind: str) -> list[tuple[Node, Component, Any]]:
+    """Each component that the study may take for `kind`, its open knobs at their defaults, and its place."""
+    space = study.document.value.get("space", study.document)
+    place = space.value.get(kind, space)
+    switch = study.space.parts[kind]
+    assert isinstance(switch, Switch)
+    found = []
+    for name, group in switch.branches.items():
+        component = SHELVES[kind].load(name)
+        settled = {knob: d.value for knob, d in group.parts.items() if isinstance(d, Fixed)}
+        node = place.value.get(name, place) if isinstance(place.value, dict) else place
+        found.append((node, component, component.config(**settled)))
+    return found

@@ -1,0 +1,174 @@
+"""From nodes of a document to values, configs and spaces, by what a component's fields declare.
+
+A knob may be written as a value, as `search` (its declared range), `default`, or a range of its own:
+
+    {uniform: [0, 1]}   {log: [1e-4, 0.1]}   {int: [1, 3]}   {choice: [16, 32]}
+
+and a component as `search` (all its knobs), `default`, `off`, or a mapping of its knobs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from spaces.components import Component, Field, Pick, Shelf, default_space, fields, full_space
+from spaces.document import Node, describe
+from spaces.domains import Choice, Domain, Fixed, Int, Log, Uniform, within
+from spaces.space import Group
+
+WORDS = ("search", "default", "off")
+RANGES = ("uniform", "log", "int", "choice")
+
+
+def names(config: type) -> list[str]:
+    """The knobs of a config class."""
+    return [f.name for f in fields(config)]
+
+
+def text(node: Node) -> str:
+    """The text at a node, on one line."""
+    if not isinstance(node.value, str) or not node.value.strip():
+        raise node.wrong(f"expected text, found {describe(node)}")
+    return " ".join(node.value.split())
+
+
+def value(node: Node, field: Field) -> Any:
+    """The value of one knob at a node: of the field's type (whole numbers count as floats) and within its bounds."""
+    found = node.value
+    if field.type is float and isinstance(found, int) and not isinstance(found, bool):
+        found = float(found)
+    if type(found) is not field.type or (isinstance(found, float) and not math.isfinite(found)):
+        wanted = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}[field.type]
+        raise node.wrong(f"expected {wanted}, found {describe(node)}", str(field.domain or ""))
+    if field.domain is not None and not field.domain.contains(found):
+        near = found if isinstance(field.domain, Choice) and isinstance(found, str) else None
+        allowed = field.domain.options if near is not None else str(field.domain)  # type: ignore[union-attr]
+        raise node.wrong(f"{found!r} is out of bounds", allowed, near)
+    return found
+
+
+def config(node: Node, cls: type) -> Any:
+    """An instance of a config class from a mapping of settled values; what is not named keeps its default."""
+    by_name = {f.name: f for f in fields(cls)}
+    children = node.known(by_name, "setting")
+    return _built(cls, {name: value(child, by_name[name]) for name, child in children.items()}, node)
+
+
+def space(node: Node | None, cls: type) -> Group:
+    """The space that a study gives to the knobs of a config class."""
+    if node is None or node.value == "default":
+        return default_space(cls)
+    if node.value == "search":
+        return full_space(cls)
+    if isinstance(node.value, str):
+        raise node.wrong(
+            f"expected 'search', 'default' or a mapping of knobs, found {describe(node)}", WORDS, node.value
+        )
+    by_name = {f.name: f for f in fields(cls)}
+    children = node.known(by_name, "knob")
+    parts = {
+        name: domain(children[name], field) if name in children else Fixed(field.default)
+        for name, field in by_name.items()
+    }
+    _built(cls, {name: part.value for name, part in parts.items() if isinstance(part, Fixed)}, node)
+    return Group(parts)
+
+
+def domain(node: Node, field: Field) -> Domain:
+    """The domain that a study gives to one knob; it may narrow the declared range, never leave it."""
+    if node.value == "default" and field.type is not str:
+        return Fixed(field.default)
+    if node.value == "search" and not (field.type is str and field.domain is None):
+        if field.domain is None:
+            raise node.wrong(f"'{field.name}' has no range to search; give it a value")
+        return field.domain
+    if isinstance(node.value, list):
+        raise node.wrong("expected one value, found a list", "a value, or {choice: [...]} to search among them")
+    if not isinstance(node.value, dict):
+        return Fixed(value(node, field))
+    if len(node.value) != 1:
+        raise node.wrong("a range is one of these with its bounds", RANGES)
+    ((kind, bounds),) = node.known(RANGES, "kind of range").items()
+    made = _range(kind, bounds, field)
+    if field.domain is not None and not within(made, field.domain):
+        raise bounds.wrong(f"the range {made} leaves the declared one", str(field.domain))
+    return made
+
+
+def _range(kind: str, node: Node, field: Field) -> Domain:
+    if not isinstance(node.value, list) or (kind != "choice" and len(node.value) != 2):
+        wanted = "a list of options" if kind == "choice" else "[low, high]"
+        raise node.wrong(f"'{kind}' takes {wanted}, found {describe(node)}")
+    unbounded = Field(field.name, field.type, field.default, None)
+    ends = [value(child, field if kind == "choice" else unbounded) for child in node.value]
+    makers: dict[str, Callable[..., Domain]] = {
+        "choice": Choice,
+        "uniform": Int if field.type is int else Uniform,
+        "log": (lambda low, high: Int(low, high, log=True)) if field.type is int else Log,
+        "int": Int,
+    }
+    if kind != "choice" and field.type not in (int, float):
+        raise node.wrong(f"'{field.name}' is no number, so it has no '{kind}' range", "{choice: [...]}")
+    if kind == "int" and field.type is float:
+        raise node.wrong(f"'{field.name}' takes fractions", "uniform, log, choice")
+    try:
+        return makers[kind](*ends)
+    except ValueError as error:
+        raise node.wrong(str(error)) from None
+
+
+def component(node: Node, shelf: Shelf) -> Component:
+    """The component that a node names."""
+    name = text(node)
+    if name not in shelf.names():
+        raise node.wrong(f"there is no {shelf.kind} '{name}'", shelf.names(), near=name)
+    return shelf.load(name)
+
+
+def choices(node: Node, shelf: Shelf) -> tuple[dict[str, Group], dict[str, Component]]:
+    """The components of a shelf that a node names, each with the space of its knobs.
+
+    `search` or `default` take the whole shelf; a name takes that one; a list takes each at its default;
+    a mapping says for each `search`, `default`, `off` or its knobs.
+    """
+    if node.value in ("search", "default"):
+        wanted = {name: Node(node.value, node.origin, f"{node.path}.{name}") for name in shelf.names()}
+    elif isinstance(node.value, str):
+        wanted = {component(node, shelf).name: Node("default", node.origin, f"{node.path}.{node.value}")}
+    elif isinstance(node.value, list):
+        wanted = {text(item): Node("default", item.origin, f"{node.path}.{item.value}") for item in node.value}
+        for item in node.value:
+            component(item, shelf)
+    else:
+        wanted = dict(node.known(shelf.names(), shelf.kind))
+    loaded = {name: shelf.load(name) for name, child in wanted.items() if child.value != "off"}
+    return {name: space(wanted[name], found.config) for name, found in loaded.items()}, loaded
+
+
+def pick(node: Node, shelf: Shelf) -> Pick:
+    """The one component, with settled knobs, that a node names: `tpe`, `{asha: {eta: 3}}` or `{npz: file.npz}`.
+
+    A bare value stands for the component's first knob.
+    """
+    if not isinstance(node.value, dict):
+        found = component(node, shelf)
+        return Pick(found, _built(found.config, {}, node), node)
+    if len(node.value) != 1:
+        raise node.wrong(f"expected one {shelf.kind}, found {len(node.value)}", shelf.names())
+    ((name, child),) = node.known(shelf.names(), shelf.kind).items()
+    found = shelf.load(name)
+    if child.value is not None and not isinstance(child.value, (dict, list)) and fields(found.config):
+        first = fields(found.config)[0].name
+        child = Node({first: child}, child.origin, child.path)
+    settings = Node({}, child.origin, child.path) if child.value is None else child
+    return Pick(found, config(settings, found.config), child)
+
+
+def _built(cls: type, values: dict[str, Any], node: Node) -> Any:
+    """The config, its own cross-checks (ValueError in `__post_init__`) told as complaints about the node."""
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise node.wrong(str(error)) from None
