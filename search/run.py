@@ -1,0 +1,180 @@
+"""From a study's name to a finished run: read, check, find the folder, sweep, close."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from objectives import SHELVES
+from search.folder import Folder, write_whole
+from search.ledger import SCHEMA, Event, History, Ledger
+from search.sweep import Observer, Sweep
+from search.trial import Work
+from spaces.components import Shelf
+from spaces.document import Node, StudyError, assign, complaint, parse
+from spaces.shipped import open_study
+from spaces.space import knobs
+from spaces.study import Study, read_study
+
+CATALOGUE = {
+    **SHELVES,
+    "strategy": Shelf("strategy", "search.strategies"),
+    "scheduler": Shelf("scheduler", "search.schedulers"),
+}
+RUNS = Path("runs")
+MAY_CHANGE = ("about", "resources", "budget.trials")  # between a run and its resumption
+
+
+def load_study(name: str, settings: Iterable[str] = ()) -> Study:
+    """The study of that name or path with the `key=value` settings applied, checked.
+
+    Raises:
+        StudyError: what is wrong with it, and where.
+    """
+    document = open_study(name)
+    for setting in settings:
+        document = assign(document, setting)
+    return read_study(document, CATALOGUE)
+
+
+def load_data(study: Study) -> Any:
+    """The data that a study names, read and held against what the study wants of it.
+
+    Raises:
+        StudyError: the data cannot be read, or a part of the study cannot serve it.
+    """
+    data = None
+    if study.data is not None:
+        try:
+            data = study.data.build()
+        except ValueError as error:
+            raise study.data.node.wrong(str(error)) from None
+    study.objective.module.check(study, data)
+    return data
+
+
+def new_folder(study: Study, out: Path | None) -> Folder:
+    """A folder for a new run: `out`, or the first free one of runs/NAME, runs/NAME-2, ...
+
+    Raises:
+        StudyError: `out` already holds a run.
+    """
+    if out is not None:
+        if (out / "ledger.jsonl").exists():
+            raise StudyError(complaint(str(out), "a run lies here already", "--resume, or another --out"))
+        return Folder(out)
+    number = 1 + max(_numbers(study.name), default=0)
+    return Folder(RUNS / (study.name if number == 1 else f"{study.name}-{number}"))
+
+
+def last_folder(study: Study, out: Path | None) -> Folder:
+    """The folder of the run to resume: `out`, or the newest of runs/NAME, runs/NAME-2, ..."""
+    numbers = _numbers(study.name)
+    if out is None and not numbers:
+        raise StudyError(complaint(str(RUNS / study.name), "there is no run of this study to resume"))
+    number = max(numbers, default=1)
+    return Folder(out or RUNS / (study.name if number == 1 else f"{study.name}-{number}"))
+
+
+def _numbers(name: str) -> list[int]:
+    """The numbers of the runs of a study that lie in the folder of runs."""
+    pattern = re.compile(re.escape(name) + r"(?:-(\d+))?")
+    found = (pattern.fullmatch(path.parent.name) for path in RUNS.glob("*/ledger.jsonl"))
+    return [int(match[1] or 1) for match in found if match]
+
+
+def start(study: Study, folder: Folder) -> Ledger:
+    """The ledger of a new run, in a new folder with a copy of the study."""
+    folder.root.mkdir(parents=True, exist_ok=True)
+    plain = study.document.plain()
+    write_whole(folder.study, json_yaml(plain).encode())
+    ledger = Ledger(folder.ledger)
+    ledger.append(_header(study, plain))
+    return ledger
+
+
+def resume(study: Study, folder: Folder) -> Ledger:
+    """The ledger of a run to go on with.
+
+    Raises:
+        StudyError: there is none, or the study is no longer the one that was run.
+    """
+    if not folder.ledger.exists():
+        raise StudyError(complaint(str(folder.root), "there is no run here to resume", "a folder with a ledger.jsonl"))
+    ledger = Ledger(folder.ledger)
+    before, now = ledger.history.header["study"], study.document.plain()
+    for path in _differences(before, now, ""):
+        if not any(path == free or path.startswith(f"{free}.") for free in MAY_CHANGE):
+            ledger.close()
+            what = f"the study has changed since this run was started: {path}"
+            raise StudyError(complaint(study.document.origin, what, "only " + ", ".join(MAY_CHANGE) + " may"))
+    return ledger
+
+
+def _header(study: Study, plain: Any) -> Event:
+    scheduler = study.scheduler.build(study.goal)
+    return {
+        "event": "study",
+        "schema": SCHEMA,
+        "name": study.name,
+        "metric": study.goal.metric,
+        "mode": study.goal.mode,
+        "seed": study.goal.seed,
+        "rungs": list(scheduler.rungs),
+        "trials": study.budget.trials,
+        "knobs": [
+            {"name": k.name, "kind": type(k.domain).__name__.lower(), **asdict(k.domain)} for k in knobs(study.space)
+        ],
+        "study": plain,
+    }
+
+
+def _differences(before: Any, now: Any, path: str) -> list[str]:
+    """The dotted paths at which two documents differ; the order of a mapping counts, as it does in a space."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = list(before) + [name for name in now if name not in before]
+        found = []
+        for name in names:
+            below = f"{path}.{name}" if path else name
+            found += _differences(before.get(name), now.get(name), below)
+        return found or ([path] if list(before) != list(now) and path.startswith("space") else [])
+    return [] if before == now and type(before) is type(now) else [path]
+
+
+def json_yaml(plain: Any) -> str:
+    """A document as text that any YAML reader reads back the same."""
+    return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+
+
+def sweep(
+    study: Study,
+    data: Any,
+    folder: Folder,
+    ledger: Ledger,
+    observe: Observer,
+    *,
+    executor: str = "ray",
+    address: str | None = None,
+    dashboard: bool = False,
+) -> History:
+    """Runs a study until its budget is spent; the history of the run."""
+    folder = Folder(folder.root.resolve())
+    device = "cuda" if study.resources.gpu else "cpu"
+    rungs = study.scheduler.build(study.goal).rungs
+    work = Work(study, folder, rungs, device)
+    jobs = Sweep(study, work, ledger, observe)
+    if executor == "serial":
+        from search.executors import serial
+
+        serial.run(jobs, work, data)
+    else:
+        from search.executors import ray_tune
+
+        ray_tune.run(jobs, work, data, address=address, dashboard=dashboard)
+    jobs.finish()
+    ledger.close()
+    return ledger.history
