@@ -15,9 +15,9 @@ from search.ledger import SCHEMA, Event, History, Ledger
 from search.sweep import Observer, Sweep
 from search.trial import Work
 from spaces.components import Shelf
-from spaces.document import Node, StudyError, assign, complaint, parse
+from spaces.document import StudyError, assign, complaint
 from spaces.shipped import open_study
-from spaces.space import knobs
+from spaces.space import Switch, knobs
 from spaces.study import Study, read_study
 
 CATALOGUE = {
@@ -126,6 +126,7 @@ def _header(study: Study, plain: Any) -> Event:
         "seed": study.goal.seed,
         "rungs": list(scheduler.rungs),
         "trials": study.budget.trials,
+        "switches": [name for name, part in study.space.parts.items() if isinstance(part, Switch)],
         "knobs": [
             {"name": k.name, "kind": type(k.domain).__name__.lower(), **asdict(k.domain)} for k in knobs(study.space)
         ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,14 +20,11 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, pixels: np.ndarray) -> None:
-        """Takes the mean and deviation of each channel from `pixels`, `(N, C, H, W)` as stored."""
+    def __init__(self, backbone: nn.Module, mean: Tensor, std: Tensor) -> None:
+        """Takes the mean and deviation of each channel, `(1, C, 1, 1)` each."""
         super().__init__()
-        scale = 255.0 if pixels.dtype == np.uint8 else 1.0
-        mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / scale
-        std = pixels.std(axis=(0, 2, 3), dtype=np.float64) / scale
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(np.maximum(std, 1e-3), dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
         self.backbone = backbone
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -34,6 +33,21 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.backbone(self.normalise(images))
+
+
+def statistics(pixels: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The mean and deviation of each channel of stored pixels `(N, C, H, W)`, on the scale 0..1, `(1, C, 1, 1)` each."""
+    scale = 255.0 if pixels.dtype == np.uint8 else 1.0
+    mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / scale
+    std = np.maximum(pixels.std(axis=(0, 2, 3), dtype=np.float64) / scale, 1e-3)  # a constant channel stays finite
+    return tuple(torch.tensor(v, dtype=torch.float32).view(1, -1, 1, 1) for v in (mean, std))  # type: ignore[return-value]
+
+
+def tensor(pixels: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
+    """The pixels on a device; on the CPU they share the array's memory, which is only read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(pixels).to(device)
 
 
 @torch.no_grad()

@@ -42,5 +42,12 @@ class Images:
         known = self.labels != UNLABELLED
         return all(bool(np.any(known & (self.part == part))) for part in (TRAIN, VALID, TEST))
 
+    def summary(self) -> str:
+        """What there is, on one line."""
+        channels, height, width = self.shape
+        parts = ", ".join(f"{np.sum(self.part == part)} {name}" for part, name in enumerate(("train", "valid", "test")))
+        known = f"{len(self.classes)} classes" if self.labelled else "no labels to probe with"
+        return f"{len(self)} images of {channels}×{height}×{width} ({parts}), {known}"
+
     def __len__(self) -> int:
         return len(self.pixels)

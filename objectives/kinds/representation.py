@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from objectives import SHELVES, probes
-from objectives.images.encoder import Encoder, encode, prepare, settle
+from objectives.images.encoder import Encoder, encode, prepare, settle, statistics, tensor
 from objectives.images.images import TRAIN, Images
 from objectives.images.views import Views
 from objectives.kinds import Failed, Metrics, Setting
@@ -67,14 +67,14 @@ class Representation:
         torch.manual_seed(setting.seed)
         images: Images = setting.data
         self.setting, self.epoch = setting, 0
-        self.pixels = torch.from_numpy(images.pixels).to(setting.device)
+        self.pixels = tensor(images.pixels, setting.device)
         train = self.pixels[torch.from_numpy(images.part == TRAIN)]
         optimizer = Optimizer(**setting.config["optimizer"])
         epochs = setting.rungs[-1]
         steps = epochs * steps_per_epoch(len(train), optimizer.batch)
         self.backbone = _built(setting.config, "architecture")(images.shape)
         self.method: Method = _built(setting.config, "method")(self.backbone, images.shape, steps)
-        self.encoder = Encoder(self.backbone, images.pixels[images.part == TRAIN])
+        self.encoder = Encoder(self.backbone, *statistics(images.pixels[images.part == TRAIN]))
         for module in (self.method, self.encoder):
             module.to(setting.device, memory_format=torch.channels_last)
         self.loop = Pretraining(
@@ -111,11 +111,20 @@ class Representation:
         return {**scores, "parameters": float(size), "probe_seconds": time.perf_counter() - started}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, **self.loop.state_dict()}
+        encoder = {name: value.cpu().clone() for name, value in self.encoder.state_dict().items()}
+        return {"epoch": self.epoch, "encoder": encoder, **self.loop.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch = state["epoch"]
         self.loop.load_state_dict(state)
+
+
+def restore_encoder(config: dict[str, Any], shape: tuple[int, int, int], state: dict[str, Any]) -> Encoder:
+    """The encoder of a trial from its saved state, on the CPU, in evaluation mode: images in 0..1 to features."""
+    saved = state["encoder"]
+    encoder = Encoder(_built(config, "architecture")(shape), saved["mean"], saved["std"])
+    encoder.load_state_dict(saved)
+    return encoder.eval()
 
 
 class _Encoding(nn.Module):
@@ -169,12 +178,12 @@ def floors(study: Study, data: Images) -> dict[str, Metrics]:
     """What must be beaten: the raw pixels, and the study's untrained backbones (the best of them), probed alike."""
     torch.manual_seed(study.goal.seed)
     scores = partial(probes.probe, labels=data.labels, part=data.part, config=study.probe, seed=0)
-    pixels = torch.from_numpy(data.pixels)
+    pixels = tensor(data.pixels)
     raw = scores(prepare(pixels).flatten(1).numpy())
     untrained = []
     for _, component, config in _components(study, "architecture"):
         train = data.part == TRAIN
-        encoder = Encoder(component.build(config, data.shape), data.pixels[train])
+        encoder = Encoder(component.build(config, data.shape), *statistics(data.pixels[train]))
         settle(encoder, pixels[torch.from_numpy(train)])
         untrained.append(scores(encode(encoder, pixels)))
     best = max if study.goal.mode == "max" else min

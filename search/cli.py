@@ -1,0 +1,258 @@
+"""The command line: `pretune COMMAND`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spaces.document import StudyError
+
+SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one value of the study.")
+
+
+class Commands(click.Group):
+    """Commands that answer bad input with one message and exit code 2, and list themselves in a fixed order."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return ["list", "check", "run", "show", "board", "methods", "export"]
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except StudyError as error:
+            click.echo(f"error: {error}", err=True)
+            context.exit(2)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pretune", message="%(prog)s %(version)s")
+def main() -> None:
+    """Search for the best learned representation: pretraining method × augmentation × architecture.
+
+    \b
+    Start here:
+      pretune run quickstart              search eight methods on handwritten digits, minutes on a laptop
+      pretune show runs/quickstart        what won, and by how much
+      pretune board runs/quickstart       look at it in TensorBoard
+      pretune export runs/quickstart -o winner
+                                          take the winner home
+
+    \b
+    Your own data: copy a shipped study and change a line.
+      pretune run quickstart --set data.image_folder=photos --set name=photos
+    """
+
+
+@main.command("list")
+def list_() -> None:
+    """List the studies that ship with pretune, and the runs under runs/."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from search.ledger import read
+    from spaces.shipped import open_study, shipped
+
+    studies = Table("study", "what it searches", box=None, header_style="bold", pad_edge=False)
+    for name in shipped():
+        about = open_study(name).value.get("about")
+        studies.add_row(name, " ".join(about.value.split()) if about else "")
+    console = Console(highlight=False)
+    console.print(studies)
+    runs = Table("run", "metric", "best", "trials", "state", box=None, header_style="bold", pad_edge=False)
+    for path in sorted(Path("runs").glob("*/ledger.jsonl")):
+        try:
+            history, _ = read(path)
+        except StudyError as error:
+            runs.add_row(str(path.parent), "", "", "", f"unreadable: {str(error).splitlines()[0]}")
+            continue
+        metric, best = history.header["metric"], history.best()
+        value = f"{best.rungs[-1].metrics[metric]:.4f}" if best else ""
+        state = "finished" if history.finished else "unfinished"
+        runs.add_row(str(path.parent), metric, value, str(len(history.trials)), state)
+    if runs.row_count:
+        console.print()
+        console.print(runs)
+
+
+@main.command()
+@click.argument("study")
+@SET
+def check(study: str, settings: tuple[str, ...]) -> None:
+    """Check STUDY (a shipped study's name or a YAML file) without running it.
+
+    Prints every knob with its range and when it applies, and one config drawn from the space.
+
+    \b
+      pretune check my-study.yaml
+      pretune check quickstart --set budget.epochs=9
+    """
+    from search.run import load_data, load_study
+    from search.strategies import draw_evenly
+    from spaces.space import knobs
+
+    loaded = load_study(study, settings)
+    data = load_data(loaded)
+    goal = loaded.goal
+    click.echo(
+        f"{loaded.name}: {goal.mode}imise {goal.metric} in {loaded.budget.trials} trials of {goal.epochs} epochs"
+    )
+    if data is not None:
+        click.echo(f"data: {data.summary()}")
+    click.echo()
+    for knob in knobs(loaded.space):
+        when = " and ".join(f"{name} is {' or '.join(values)}" for name, values in knob.when.items())
+        click.echo(f"  {knob.name:<40} {knob.domain!s:<36} {f'when {when}' if when else ''}".rstrip())
+    click.echo("\none config of the space:")
+    click.echo(json.dumps(draw_evenly(loaded.space, goal.seed, 0), indent=2))
+
+
+@main.command()
+@click.argument("study")
+@click.option("--resume", is_flag=True, help="Go on with the last run of this study (or the one at --out).")
+@click.option("--trials", type=int, help="How many configs to try; short for --set budget.trials=N.")
+@SET
+@click.option("--address", help="A Ray cluster to run on, such as 'auto'; by default this machine.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; by default runs/NAME.")
+@click.option(
+    "--executor", type=click.Choice(["ray", "serial"]), default="ray", help="serial: one trial at a time here."
+)
+@click.option("--dashboard", is_flag=True, help="Start Ray's dashboard, on loopback.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the result only.")
+def run(
+    study: str,
+    resume: bool,
+    trials: int | None,
+    settings: tuple[str, ...],
+    address: str | None,
+    out: Path | None,
+    executor: str,
+    dashboard: bool,
+    quiet: bool,
+) -> None:
+    """Run STUDY (a shipped study's name or a YAML file): search, pretrain, probe, compare.
+
+    \b
+      pretune run quickstart
+      pretune run quickstart --set data.npz=my.npz --set name=mine --trials 60
+      pretune run mine.yaml --resume          after a crash, or with more --trials
+      pretune run mine.yaml --address auto    on a Ray cluster
+    """
+    from search import run as runs
+
+    if trials is not None:
+        settings = (*settings, f"budget.trials={trials}")
+    loaded = runs.load_study(study, settings)
+    data = runs.load_data(loaded)
+    if resume:
+        folder = runs.last_folder(loaded, out)
+        ledger = runs.resume(loaded, folder)
+    else:
+        folder = runs.new_folder(loaded, out)
+        ledger = runs.start(loaded, folder)
+    with _watched(loaded.budget.trials, folder, ledger.history, quiet) as observe:
+        history = runs.sweep(
+            loaded, data, folder, ledger, observe, executor=executor, address=address, dashboard=dashboard
+        )
+    where = str(folder.root)
+    from search.compare.table import show as print_report
+
+    print_report(history, where)
+    click.echo(f"\nrun     {where}\nlook    pretune board {where}\nexport  pretune export {where} -o winner")
+
+
+@contextmanager
+def _watched(trials: int, folder: Any, history: Any, quiet: bool) -> Iterator[Any]:
+    """An observer for the sweep: the live view and TensorBoard; says how to go on if the run is interrupted."""
+    from rich.console import Console
+
+    from search.compare.progress import Progress
+    from search.compare.tensorboard import EventFiles
+
+    files = EventFiles(folder)
+    files.rebuild(history)
+    progress = Progress(trials, str(folder.root), Console(), quiet)
+
+    def observe(event: Any, history: Any) -> None:
+        files(event, history)
+        progress(event, history)
+
+    try:
+        with progress:
+            yield observe
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted; go on with --resume (the run lies in {folder.root})", err=True)
+        sys.exit(130)
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "form", flag_value="json", help="The whole run as one JSON object.")
+@click.option("--csv", "form", flag_value="csv", help="One row a trial.")
+def show(run: Path, form: str | None) -> None:
+    """Show a RUN: its best trials beside the floors, what failed and why.
+
+    \b
+      pretune show runs/quickstart
+      pretune show runs/quickstart --csv > trials.csv
+    """
+    from search.compare import table
+    from search.ledger import read
+
+    history, _ = read(run / "ledger.jsonl")
+    if form == "json":
+        click.echo(json.dumps(table.as_json(history), indent=1))
+    elif form == "csv":
+        click.echo(table.as_csv(history), nl=False)
+    else:
+        table.show(history, str(run))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--port", default=6006, show_default=True, help="Port on loopback; the next free one if it is taken.")
+def board(runs: tuple[Path, ...], port: int) -> None:
+    """Look at one or several RUNS in TensorBoard: curves under Time Series, the comparison under HParams."""
+    from search.compare.tensorboard import serve
+    from search.folder import Folder
+    from search.ledger import read
+
+    for run in runs:
+        read(run / "ledger.jsonl")
+    serve([Folder(run) for run in runs], port)
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+def methods(names: tuple[str, ...]) -> None:
+    """List every component that a study can name, with its knobs; with NAMES, also what each is and its paper.
+
+    \b
+      pretune methods
+      pretune methods simclr vit
+    """
+    from search.compare.components import show as show_components
+
+    show_components(names)
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--trial", help="A trial's id, such as t0007; by default the best.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+def export(run: Path, trial: str | None, out: Path) -> None:
+    """Take a RUN's winner home: weights, a card that says what it is, and a script of plain torch that loads it.
+
+    \b
+      pretune export runs/quickstart -o winner
+      python winner/load.py
+    """
+    from search.compare.export import export as write
+
+    write(run, trial, out)
+    click.echo(f"wrote {out}: backbone.safetensors, backbone.pt2, card.json, load.py")

@@ -1,0 +1,144 @@
+"""A run as a table: its trials, its floors, what won and by how much; also as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from search.ledger import History, Trial
+from spaces.space import Config
+
+HELD_OUT = "test_"  # the prefix of a metric's twin on images that chose nothing
+
+
+def as_json(history: History) -> dict[str, Any]:
+    """The documented form of `pretune show --json`; a value that does not exist is null."""
+    metric, best = history.header["metric"], history.best()
+    return {
+        "study": history.header["name"],
+        "metric": metric,
+        "mode": history.header["mode"],
+        "seed": history.header["seed"],
+        "trials": [
+            {
+                "id": trial.id,
+                "state": history.state(trial),
+                "config": trial.config,
+                "metrics": trial.rungs[-1].metrics if trial.rungs else {},
+                "rungs": [{"epoch": r.epoch, "metrics": r.metrics, "seconds": r.seconds} for r in trial.rungs],
+                "seconds": round(trial.seconds, 3),
+                "reason": trial.reason,
+            }
+            for trial in history.trials.values()
+        ],
+        "best": {"id": best.id, "value": best.value(metric)} if best else None,
+        "floors": history.floors or {},
+    }
+
+
+def as_csv(history: History) -> str:
+    """One row a trial: its state, every knob of its config, and the metrics of its last rung."""
+    rows = []
+    for trial in history.trials.values():
+        row: dict[str, Any] = {"id": trial.id, "state": history.state(trial), "epoch": trial.epoch}
+        row |= {"seconds": round(trial.seconds, 3), "reason": trial.reason}
+        row |= {f"config.{name}": value for name, value in dotted(trial.config).items()}
+        row |= trial.rungs[-1].metrics if trial.rungs else {}
+        rows.append(row)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def dotted(config: Config, path: str = "") -> dict[str, Any]:
+    """The leaves of a config by their dotted paths; an empty group counts as a leaf, for a branch without knobs."""
+    leaves: dict[str, Any] = {}
+    for name, value in config.items():
+        below = f"{path}.{name}" if path else name
+        leaves |= dotted(value, below) if isinstance(value, dict) and value else {below: value if value != {} else True}
+    return leaves
+
+
+def names(trial: Trial, history: History) -> list[str]:
+    """What the trial chose at each switch of its space: a method's name, an architecture's."""
+    return [next(iter(trial.config[switch])) for switch in history.header["switches"]]
+
+
+def ranked(history: History) -> list[Trial]:
+    """The trials from best to worst: those that got further first, failures last."""
+    metric, sign = history.header["metric"], 1 if history.header["mode"] == "max" else -1
+
+    def key(trial: Trial) -> tuple[bool, int, float]:
+        value = trial.value(metric)
+        return value is not None, trial.epoch, sign * value if value is not None else 0.0
+
+    return sorted(history.trials.values(), key=key, reverse=True)
+
+
+def report(history: History, where: str, rows: int = 12) -> Group:
+    """The table of a run's best trials and its floors, the failures by name, and the verdict in words."""
+    metric = history.header["metric"]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    twin = HELD_OUT + metric
+    held_out = any(twin in trial.rungs[-1].metrics for trial in history.trials.values() if trial.rungs)
+    heads = ["trial", *history.header["switches"], metric, *([twin] if held_out else []), "epochs", "seconds", "state"]
+    for head in heads:
+        table.add_column(head, justify="right" if head in (metric, twin, "epochs", "seconds") else "left")
+    order = ranked(history)
+    for trial in order[:rows]:
+        table.add_row(*_cells(trial, history, [metric, *([twin] if held_out else [])]))
+    blank = [""] * len(history.header["switches"])
+    for name, scores in (history.floors or {}).items():
+        shown = [_number(scores.get(m)) for m in [metric, *([twin] if held_out else [])]]
+        table.add_row(f"floor: {name}", *blank, *shown, "", "", "", style="dim")
+    parts: list[Any] = [table]
+    if len(order) > rows:
+        parts.append(Text(f"... and {len(order) - rows} more: pretune show {where} --csv", style="dim"))
+    parts += [Text(f"failed  {t.id} {' '.join(names(t, history))}: {t.reason}", style="red") for t in order if t.failed]
+    parts += [Text(""), *verdict(history)]
+    return Group(*parts)
+
+
+def verdict(history: History) -> list[Text]:
+    """What won, what it scored, and by how much it beat the floors."""
+    best, metric = history.best(), history.header["metric"]
+    if best is None:
+        return [Text("No trial has reached a rung.", style="bold")]
+    value = best.rungs[-1].metrics[metric]
+    lines = [Text(f"{' + '.join(names(best, history))} ({best.id}) leads with {metric} {_number(value)}", style="bold")]
+    for name, scores in (history.floors or {}).items():
+        if metric in scores:
+            lines.append(
+                Text(f"  {_gain(value, scores[metric], metric)} over the {name} floor ({_number(scores[metric])})")
+            )
+    held = best.rungs[-1].metrics.get(HELD_OUT + metric)
+    if held is not None:
+        lines.append(Text(f"  {_number(held)} on held-out images, which had no part in the choice"))
+    return lines
+
+
+def _gain(value: float, floor: float, metric: str) -> str:
+    return f"{100 * (value - floor):+.1f} points" if "accuracy" in metric else f"{value - floor:+.4g}"
+
+
+def _cells(trial: Trial, history: History, metrics: list[str]) -> list[str]:
+    last = trial.rungs[-1].metrics if trial.rungs else {}
+    shown = [_number(last.get(metric)) for metric in metrics]
+    return [trial.id, *names(trial, history), *shown, str(trial.epoch), f"{trial.seconds:.1f}", history.state(trial)]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def show(history: History, where: str, console: Console | None = None) -> None:
+    """Prints the report."""
+    (console or Console(highlight=False)).print(report(history, where))
