@@ -84,8 +84,10 @@ class Pull(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id)
-        died = error or result is None or "end" not in result
-        self.sweep.ended(job, "the worker died (killed, or out of memory)" if died else json.loads(result["end"]))
+        if error or not result or "end" not in result:
+            self.sweep.ended(job, "the worker died (killed, or out of memory)")
+        else:
+            self.sweep.ended(job, json.loads(result["end"]))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger has it all."""

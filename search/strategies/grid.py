@@ -49,7 +49,8 @@ def combinations(space: Group, points: int) -> Iterator[Point]:
     values each has, depends on those before, as branches do."""
     turns: list[int] | None = []
     while turns is not None:
-        settings, wheels = turns, []
+        settings = turns
+        wheels: list[int] = []
 
         def draw(name: str, domain: Domain, settings: list[int] = settings, wheels: list[int] = wheels) -> Value:
             values = domain.grid(points)

@@ -1,0 +1,64 @@
+"""SimCLR: two views of an image attract each other and repel all other images of the batch.
+
+For the 2B projections of a batch, each normalised to length 1, with j the other view of i:
+
+    loss = mean over i of  -log( exp(z_i . z_j / t) / sum_{k != i} exp(z_i . z_k / t) )
+
+This is NT-Xent, equation 1 and algorithm 1 of Chen et al., "A Simple Framework for Contrastive Learning of Visual
+Representations" (ICML 2020, arXiv 2002.05709). Both views pass through the network together, as in the authors'
+code, so that batch normalisation sees 2B images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from objectives.method import Batch, Method
+from objectives.parts.backbone import Backbone
+from objectives.parts.heads import mlp
+from objectives.parts.precision import full_precision
+from spaces.domains import Int, Log
+
+
+@dataclass(frozen=True)
+class Config:
+    """The paper: temperature 0.1 to 0.5 (0.5 on CIFAR-10), projector 2048 to 2048 to 128 on a ResNet-50."""
+
+    temperature: Annotated[float, Log(0.02, 2.0)] = 0.2  # t: small looks at the nearest negatives only
+    hidden: Annotated[int, Int(16, 8192, log=True)] = 256  # width of the projector's hidden layer
+    out: Annotated[int, Int(4, 8192, log=True)] = 64  # width of the projection
+
+
+@full_precision
+def nt_xent(z: Tensor, temperature: float) -> Tensor:
+    """The loss of projections `(2B, D)`, of which row i and row B + i are views of one image; a scalar."""
+    z = F.normalize(z, dim=1)
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
+    partner = torch.arange(len(z), device=z.device).roll(len(z) // 2)
+    return F.cross_entropy(logits, partner)
+
+
+class SimCLR(Method):
+    """A backbone, a projector that is thrown away after training, and NT-Xent."""
+
+    views = 2
+
+    def __init__(self, config: Config, backbone: Backbone) -> None:
+        super().__init__()
+        self.temperature = config.temperature
+        self.backbone = backbone
+        self.projector = mlp([backbone.features, config.hidden, config.out])
+
+    def loss(self, batch: Batch) -> Tensor:
+        return nt_xent(self.projector(self.backbone(torch.cat(batch.views))), self.temperature)
+
+
+def build(config: Config, backbone: Backbone, shape: tuple[int, int, int], steps: int) -> Method:
+    """SimCLR on a backbone, for images of any shape."""
+    return SimCLR(config, backbone)

@@ -1,0 +1,21 @@
+"""Where a study's data lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from objectives.images.images import DataError
+
+
+def locate(path: str, expected: str) -> Path:
+    """The path, `~` expanded, relative to the working directory.
+
+    Raises:
+        DataError: it is empty, or nothing is there; `expected` says what should be.
+    """
+    if not path:
+        raise DataError(f"no path is set; expected {expected}")
+    found = Path(path).expanduser()
+    if not found.exists():
+        raise DataError(f"{found}: nothing is there; expected {expected}")
+    return found
