@@ -176,7 +176,7 @@ def _watched(trials: int, folder: Any, history: Any, quiet: bool) -> Iterator[An
 
     files = EventFiles(folder)
     files.rebuild(history)
-    progress = Progress(trials, str(folder.root), Console(), quiet)
+    progress = Progress(trials, str(folder.root), Console(file=sys.stdout, highlight=False), quiet)
 
     def observe(event: Any, history: Any) -> None:
         files(event, history)

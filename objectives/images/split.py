@@ -1,7 +1,8 @@
 """Which images a study uses, and for what: seeded, stratified, the same on every machine.
 
-A part that the data does not bring itself is a share of its training images, drawn class by class. Every draw
-is a prefix of one random order of each class, so that a larger share or limit only adds to a smaller one.
+A part that the data does not bring itself is a share of its training images, drawn class by class: rounded down,
+but at least one. Every draw is a prefix of one random order of each class, so that a larger share or limit only adds
+to a smaller one.
 """
 
 from __future__ import annotations
@@ -23,9 +24,7 @@ class Split:
         ValueError: a limit is negative.
     """
 
-    valid: Annotated[float, Uniform(0.05, 0.5)] = (
-        0.2  # share of the training images, where the data brings no such part
-    )
+    valid: Annotated[float, Uniform(0.05, 0.5)] = 0.2  # share of the training images, if the data has no such part
     test: Annotated[float, Uniform(0.05, 0.5)] = 0.2  # likewise
     split_seed: int = 0  # of all draws; keep it over a study, so that its trials see the same parts
     limit: int = 0  # at most so many training images, evenly over the classes; 0 for all
@@ -78,7 +77,7 @@ def _divide(
     divided = part.copy()
     missing = [(one, share) for one, share in ((TEST, split.test), (VALID, split.valid)) if not (part == one).any()]
     for one, share in missing:
-        upto = taken + np.maximum(1, np.rint(share * size).astype(np.int64))
+        upto = taken + np.maximum(1, np.floor(share * size).astype(np.int64))
         divided[pool[(taken[group] <= place) & (place < upto[group])]] = one
         taken = upto
     for name, have, need in zip(names, size, taken + 1, strict=True):

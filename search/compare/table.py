@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from typing import Any
 
 from rich.console import Console, Group
@@ -89,16 +90,16 @@ def report(history: History, where: str, rows: int = 12) -> Group:
     table = Table(box=None, pad_edge=False, header_style="bold")
     twin = HELD_OUT + metric
     held_out = any(twin in trial.rungs[-1].metrics for trial in history.trials.values() if trial.rungs)
-    heads = ["trial", *history.header["switches"], metric, *([twin] if held_out else []), "epochs", "seconds", "state"]
-    for head in heads:
-        table.add_column(head, justify="right" if head in (metric, twin, "epochs", "seconds") else "left")
+    scores = [metric, *(["held out"] if held_out else []), "epochs", "seconds"]
+    for head in ("trial", *history.header["switches"], *scores, "state"):
+        table.add_column(head, justify="right" if head in scores else "left", no_wrap=True)
     order = ranked(history)
     for trial in order[:rows]:
         table.add_row(*_cells(trial, history, [metric, *([twin] if held_out else [])]))
-    blank = [""] * len(history.header["switches"])
-    for name, scores in (history.floors or {}).items():
-        shown = [_number(scores.get(m)) for m in [metric, *([twin] if held_out else [])]]
-        table.add_row(f"floor: {name}", *blank, *shown, "", "", "", style="dim")
+    blank = [""] * (len(history.header["switches"]) - 1)
+    for name, reached in (history.floors or {}).items():
+        shown = [_number(reached.get(m)) for m in [metric, *([twin] if held_out else [])]]
+        table.add_row("floor", name, *blank, *shown, "", "", "", style="dim")
     parts: list[Any] = [table]
     if len(order) > rows:
         parts.append(Text(f"... and {len(order) - rows} more: pretune show {where} --csv", style="dim"))
@@ -139,6 +140,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def show(history: History, where: str, console: Console | None = None) -> None:
-    """Prints the report."""
-    (console or Console(highlight=False)).print(report(history, where))
+def show(history: History, where: str) -> None:
+    """Prints the report; to a file or a pipe, as wide as it needs."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(report(history, where))

@@ -51,7 +51,9 @@ def run(sweep: Sweep, work: Work, data: Any, *, address: str | None = None, dash
             tune_config=tune.TuneConfig(
                 search_alg=Pull(sweep), num_samples=-1, max_concurrent_trials=slots, reuse_actors=True
             ),
-            run_config=tune.RunConfig(name="jobs", storage_path=str(scratch / "tune"), verbose=0),
+            run_config=tune.RunConfig(
+                name="jobs", storage_path=str(scratch / "tune"), verbose=0, callbacks=[Forget()]
+            ),
         )
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             tuner.fit()
@@ -94,6 +96,14 @@ class Pull(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
+
+
+class Forget(tune.Callback):
+    """Drops the statistics that Tune keeps of every finished trial, half of what a trial costs the driver."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
 
 
 def _trainable(work: Work, data: Any) -> Any:

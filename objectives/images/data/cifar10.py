@@ -84,7 +84,7 @@ def _batch(raw: bytes, source: str) -> tuple[np.ndarray, np.ndarray]:
     if not (isinstance(content, dict) and {"data", "labels"} <= content.keys()):
         raise DataError(f"{source}: found {type(content).__name__}; expected a dict with 'data' and 'labels'")
     data, labels = content["data"], content["labels"]
-    if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.ndim == 2 and data.shape[1] == 3072):
+    if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape[1:] == (3072,) and len(data)):
         found = f"{data.dtype} of shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise DataError(f"{source}: 'data' is {found}; expected uint8 of shape (n, 3072)")
     if not (isinstance(labels, list) and len(labels) == len(data) and all(label in range(10) for label in labels)):

@@ -48,11 +48,12 @@ def build(config: Config) -> Images:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays by their short names; nothing of the file is unpickled."""
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: holds a single array; expected an .npz file with named ones")
-        with archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: holds a single array; expected an .npz file with named ones")
             if unknown := [name for name in archive if name not in NAMES]:
                 raise DataError(f"{path}: unknown arrays {', '.join(unknown)}; expected {', '.join(NAMES)}")
             if len({NAMES[name] for name in archive}) < len(archive):

@@ -58,7 +58,7 @@ def test_pictures_of_any_size_become_features(name: str, shape: tuple[int, int, 
 
 @each_backbone
 @given(data=st.data(), shape=st.sampled_from(SHAPES))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_every_combination_of_knobs_builds_or_says_why_not(name: str, data, shape: tuple[int, int, int]) -> None:
     config = data.draw(settings_of(name))
     with torch.device("meta"):  # shapes alone, so that the largest networks cost nothing
@@ -201,6 +201,11 @@ def test_resnet_counts_as_many_parameters_as_resnet_20_with_projections() -> Non
     classifier = 64 * 10 + 10
     projections = 16 * 32 + 32 * 64 + 2 * 32 + 2 * 64
     assert sum(p.numel() for p in net.parameters()) == 269_722 - classifier + projections
+
+
+def test_resnet_halves_its_maps_from_stage_to_stage() -> None:
+    net = resnet.build(resnet.Config(width=8, depth=2, stages=4), (3, 32, 20))
+    assert net.blocks(net.stem(pictures((3, 32, 20)))).shape == (4, 64, 4, 3)
 
 
 def test_convnext_block_is_its_equation() -> None:
