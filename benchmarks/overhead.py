@@ -79,7 +79,7 @@ def ours(trials: int) -> list[dict[str, float]]:
     marks: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere:
         folder = run.new_folder(study, Path(scratch) / "run")
-        ledger = run.start(study, folder)
+        ledger = run.start(study, folder, None)
         files, progress = EventFiles(folder), Progress(trials, scratch, Console(file=nowhere))
         files.rebuild(ledger.history)
         done = 0

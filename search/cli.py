@@ -154,7 +154,7 @@ def run(
         ledger = runs.resume(loaded, folder)
     else:
         folder = runs.new_folder(loaded, out)
-        ledger = runs.start(loaded, folder)
+        ledger = runs.start(loaded, folder, data)
     with _watched(loaded.budget.trials, folder, ledger.history, quiet) as observe:
         history = runs.sweep(
             loaded, data, folder, ledger, observe, executor=executor, address=address, dashboard=dashboard

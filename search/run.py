@@ -87,13 +87,13 @@ def _numbers(name: str) -> list[int]:
     return [int(match[1] or 1) for match in found if match]
 
 
-def start(study: Study, folder: Folder) -> Ledger:
+def start(study: Study, folder: Folder, data: Any) -> Ledger:
     """The ledger of a new run, in a new folder with a copy of the study."""
     folder.root.mkdir(parents=True, exist_ok=True)
     plain = study.document.plain()
     write_whole(folder.study, json_yaml(plain).encode())
     ledger = Ledger(folder.ledger)
-    ledger.append(_header(study, plain))
+    ledger.append(_header(study, plain, data))
     return ledger
 
 
@@ -115,7 +115,7 @@ def resume(study: Study, folder: Folder) -> Ledger:
     return ledger
 
 
-def _header(study: Study, plain: Any) -> Event:
+def _header(study: Study, plain: Any, data: Any) -> Event:
     scheduler = study.scheduler.build(study.goal)
     return {
         "event": "study",
@@ -130,6 +130,7 @@ def _header(study: Study, plain: Any) -> Event:
         "knobs": [
             {"name": k.name, "kind": type(k.domain).__name__.lower(), **asdict(k.domain)} for k in knobs(study.space)
         ],
+        "data": {"found": data.summary(), "shape": list(data.shape)} if data is not None else None,
         "study": plain,
     }
 

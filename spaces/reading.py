@@ -10,6 +10,7 @@ and a component as `search` (all its knobs), `default`, `off`, or a mapping of i
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -37,9 +38,11 @@ def text(node: Node) -> str:
 def value(node: Node, field: Field) -> Any:
     """The value of one knob at a node: of the field's type (whole numbers count as floats) and within its bounds."""
     found = node.value
-    if field.type is float and isinstance(found, int) and not isinstance(found, bool):
+    if field.type is float and type(found) is int and abs(found) <= sys.float_info.max:
         found = float(found)
-    if type(found) is not field.type or (isinstance(found, float) and not math.isfinite(found)):
+    if isinstance(found, float) and not math.isfinite(found):
+        raise node.wrong(f"expected a finite number, found {found}", str(field.domain or ""))
+    if type(found) is not field.type:
         wanted = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}[field.type]
         raise node.wrong(f"expected {wanted}, found {describe(node)}", str(field.domain or ""))
     if field.domain is not None and not field.domain.contains(found):
@@ -62,25 +65,27 @@ def space(node: Node | None, cls: type) -> Group:
         return default_space(cls)
     if node.value == "search":
         return full_space(cls)
-    if isinstance(node.value, str):
-        raise node.wrong(
-            f"expected 'search', 'default' or a mapping of knobs, found {describe(node)}", WORDS, node.value
-        )
+    if not isinstance(node.value, dict):
+        allowed, near = (WORDS, node.value) if isinstance(node.value, str) and node.value != "off" else ((), None)
+        raise node.wrong(f"expected 'search', 'default' or a mapping of knobs, found {describe(node)}", allowed, near)
     by_name = {f.name: f for f in fields(cls)}
     children = node.known(by_name, "knob")
     parts = {
         name: domain(children[name], field) if name in children else Fixed(field.default)
         for name, field in by_name.items()
     }
-    _built(cls, {name: part.value for name, part in parts.items() if isinstance(part, Fixed)}, node)
+    settled = {name: part.value for name, part in parts.items() if isinstance(part, Fixed)}
+    if len(settled) == len(parts):  # else a check across knobs would judge by defaults that no config has
+        _built(cls, settled, node)
     return Group(parts)
 
 
 def domain(node: Node, field: Field) -> Domain:
     """The domain that a study gives to one knob; it may narrow the declared range, never leave it."""
-    if node.value == "default" and field.type is not str:
+    free = field.type is str and field.domain is None  # any word may be meant as it stands
+    if node.value == "default" and not free:
         return Fixed(field.default)
-    if node.value == "search" and not (field.type is str and field.domain is None):
+    if node.value == "search" and not free:
         if field.domain is None:
             raise node.wrong(f"'{field.name}' has no range to search; give it a value")
         return field.domain
@@ -101,6 +106,10 @@ def _range(kind: str, node: Node, field: Field) -> Domain:
     if not isinstance(node.value, list) or (kind != "choice" and len(node.value) != 2):
         wanted = "a list of options" if kind == "choice" else "[low, high]"
         raise node.wrong(f"'{kind}' takes {wanted}, found {describe(node)}")
+    if kind != "choice" and field.type not in (int, float):
+        raise node.wrong(f"'{field.name}' is no number, so it has no '{kind}' range", "{choice: [...]}")
+    if kind == "int" and field.type is float:
+        raise node.wrong(f"'{field.name}' takes fractions", "uniform, log, choice")
     unbounded = Field(field.name, field.type, field.default, None)
     ends = [value(child, field if kind == "choice" else unbounded) for child in node.value]
     makers: dict[str, Callable[..., Domain]] = {
@@ -109,10 +118,6 @@ def _range(kind: str, node: Node, field: Field) -> Domain:
         "log": (lambda low, high: Int(low, high, log=True)) if field.type is int else Log,
         "int": Int,
     }
-    if kind != "choice" and field.type not in (int, float):
-        raise node.wrong(f"'{field.name}' is no number, so it has no '{kind}' range", "{choice: [...]}")
-    if kind == "int" and field.type is float:
-        raise node.wrong(f"'{field.name}' takes fractions", "uniform, log, choice")
     try:
         return makers[kind](*ends)
     except ValueError as error:
@@ -121,6 +126,8 @@ def _range(kind: str, node: Node, field: Field) -> Domain:
 
 def component(node: Node, shelf: Shelf) -> Component:
     """The component that a node names."""
+    if not isinstance(node.value, str):
+        raise node.wrong(f"expected the name of one {shelf.kind}, found {describe(node)}", shelf.names())
     name = text(node)
     if name not in shelf.names():
         raise node.wrong(f"there is no {shelf.kind} '{name}'", shelf.names(), near=name)
@@ -138,9 +145,12 @@ def choices(node: Node, shelf: Shelf) -> tuple[dict[str, Group], dict[str, Compo
     elif isinstance(node.value, str):
         wanted = {component(node, shelf).name: Node("default", node.origin, f"{node.path}.{node.value}")}
     elif isinstance(node.value, list):
-        wanted = {text(item): Node("default", item.origin, f"{node.path}.{item.value}") for item in node.value}
+        wanted = {}
         for item in node.value:
-            component(item, shelf)
+            name = component(item, shelf).name
+            if name in wanted:
+                raise item.wrong(f"'{name}' is named twice")
+            wanted[name] = Node("default", item.origin, f"{node.path}.{name}")
     else:
         wanted = dict(node.known(shelf.names(), shelf.kind))
     loaded = {name: shelf.load(name) for name, child in wanted.items() if child.value != "off"}
@@ -150,7 +160,7 @@ def choices(node: Node, shelf: Shelf) -> tuple[dict[str, Group], dict[str, Compo
 def pick(node: Node, shelf: Shelf) -> Pick:
     """The one component, with settled knobs, that a node names: `tpe`, `{asha: {eta: 3}}` or `{npz: file.npz}`.
 
-    A bare value stands for the component's first knob.
+    A bare value stands for the component's `path` if it has one, else for its first knob.
     """
     if not isinstance(node.value, dict):
         found = component(node, shelf)
@@ -160,8 +170,8 @@ def pick(node: Node, shelf: Shelf) -> Pick:
     ((name, child),) = node.known(shelf.names(), shelf.kind).items()
     found = shelf.load(name)
     if child.value is not None and not isinstance(child.value, (dict, list)) and fields(found.config):
-        first = fields(found.config)[0].name
-        child = Node({first: child}, child.origin, child.path)
+        knobs = names(found.config)
+        child = Node({"path" if "path" in knobs else knobs[0]: child}, child.origin, child.path)
     settings = Node({}, child.origin, child.path) if child.value is None else child
     return Pick(found, config(settings, found.config), child)
 

@@ -15,17 +15,20 @@ from typing import Any
 
 from search.folder import Folder, write_whole
 from search.ledger import History, Trial, read
-from search.run import CATALOGUE, load_data
+from search.run import CATALOGUE
 from search.trial import load_state
 from spaces.document import StudyError, complaint, parse
 from spaces.study import read_study
 
 LOAD = """\
+from pathlib import Path
+
 import torch
 from safetensors.torch import load_file
 
-backbone = torch.export.load("backbone.pt2").module()
-backbone.load_state_dict(load_file("backbone.safetensors"))
+here = Path(__file__).parent
+backbone = torch.export.load(here / "backbone.pt2").module()
+backbone.load_state_dict(load_file(here / "backbone.safetensors"))
 features = backbone(torch.rand(4, {channels}, {height}, {width}))  # images in 0..1, any number of them
 print(tuple(features.shape))
 """
@@ -46,12 +49,9 @@ def export(run: Path, id: str | None, out: Path) -> None:
     objective = study.objective.module
     if not hasattr(objective, "restore_encoder"):
         raise StudyError(complaint(str(run), f"trials of the objective '{study.objective.name}' train no network"))
-    data = load_data(study)
-    encoder = objective.restore_encoder(trial.config, data.shape, load_state(folder, trial.id, trial.epoch))
-    _write(encoder, data.shape, out)
-    card = _card(history, trial, data.summary(), data.shape)
-    write_whole(out / "card.json", (json.dumps(card, indent=2) + "\n").encode())
-    channels, height, width = data.shape
+    shape = channels, height, width = tuple(history.header["data"]["shape"])
+    _write(objective.restore_encoder(trial.config, shape, load_state(folder, trial.id, trial.epoch)), shape, out)
+    write_whole(out / "card.json", (json.dumps(_card(history, trial), indent=2) + "\n").encode())
     write_whole(out / "load.py", LOAD.format(channels=channels, height=height, width=width).encode())
 
 
@@ -83,7 +83,7 @@ def _write(encoder: Any, shape: tuple[int, int, int], out: Path) -> None:
     write_whole(out / "backbone.safetensors", save(weights))
 
 
-def _card(history: History, trial: Trial, data: str, shape: tuple[int, int, int]) -> dict[str, Any]:
+def _card(history: History, trial: Trial) -> dict[str, Any]:
     """What the weights are, in a form that needs no pretune to read."""
     return {
         "study": history.header["name"],
@@ -91,7 +91,7 @@ def _card(history: History, trial: Trial, data: str, shape: tuple[int, int, int]
         "seed": trial.seed,
         "epochs": trial.epoch,
         "config": trial.config,
-        "data": {"said": history.header["study"].get("data"), "found": data, "shape": list(shape)},
+        "data": {"said": history.header["study"].get("data"), **history.header["data"]},
         "metric": history.header["metric"],
         "metrics": trial.rungs[-1].metrics,
         "floors": history.floors or {},

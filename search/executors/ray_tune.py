@@ -33,6 +33,7 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's snapshots are never read
     "TUNE_WARN_THRESHOLD_S": "600",
 }
+SCRATCH = "pretune-"  # and the process that it belongs to; Ray needs the path short
 for _name, _value in SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
@@ -51,9 +52,7 @@ def run(sweep: Sweep, work: Work, data: Any, *, address: str | None = None, dash
             tune_config=tune.TuneConfig(
                 search_alg=Pull(sweep), num_samples=-1, max_concurrent_trials=slots, reuse_actors=True
             ),
-            run_config=tune.RunConfig(
-                name="jobs", storage_path=str(scratch / "tune"), verbose=0, callbacks=[Forget()]
-            ),
+            run_config=tune.RunConfig(name="jobs", storage_path=str(scratch / "tune"), verbose=0, callbacks=[Forget()]),
         )
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             tuner.fit()
@@ -132,11 +131,20 @@ def _slots(cluster: dict[str, float], work: Work) -> int:
     return min(slots, wanted.concurrent) if wanted.concurrent else slots
 
 
+def _sweep_up() -> None:
+    """Removes what runs on this machine left behind that were killed before they could."""
+    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
+        pid = path.name.removeprefix(SCRATCH).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _ray(address: str | None, dashboard: bool) -> Iterator[Path]:
     """Ray, started quietly and its temporary files removed at the end; on a cluster, only a connection to it."""
     logging.getLogger("ray").setLevel(logging.ERROR)
-    scratch = Path(tempfile.mkdtemp(prefix="pretune-"))
+    _sweep_up()
+    scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
