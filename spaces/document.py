@@ -19,8 +19,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+from ruamel.yaml.scalarbool import ScalarBoolean
 
-DEEPEST = 40  # levels of nesting; beyond it a document is a mistake, or an alias that contains itself
+DEEPEST = 40  # levels of nesting; beyond it a document is a mistake
 
 
 class StudyError(ValueError):
@@ -89,7 +91,7 @@ def describe(node: Node) -> str:
     if isinstance(node.value, dict):
         return "a mapping" if node.value else "an empty mapping"
     if isinstance(node.value, list):
-        return "a list"
+        return f"a list of {len(node.value)}" if node.value else "an empty list"
     kind = {bool: "true/false", int: "number", float: "number", str: "text"}.get(type(node.value), "value")
     return f"the {kind} {node.value!r}" if kind != "true/false" else str(node.value).lower()
 
@@ -98,9 +100,11 @@ def parse(text: str, file: str) -> Node:
     """The document in `text`; `file` names it in messages.
 
     Raises:
-        StudyError: not YAML, a key that stands twice, keys that are not text, or an empty document.
+        StudyError: not YAML, a key that stands twice, keys that are not text, an alias inside what it names, more
+            than `DEEPEST` levels, or an empty document.
     """
     try:
+        _untangled(text, file)
         loaded = YAML(typ="rt").load(text)
     except DuplicateKeyError as error:
         key = (error.problem or "").split('"')
@@ -109,12 +113,33 @@ def parse(text: str, file: str) -> Node:
     except MarkedYAMLError as error:
         problem = " ".join((error.problem or error.context or "not YAML").split())
         raise StudyError(complaint(_place(error, file), f"not valid YAML: {problem}")) from None
+    except StudyError:
+        raise
     except (YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(complaint(file, f"not valid YAML: {reason}")) from None
     if loaded is None:
         raise StudyError(complaint(file, "the document is empty"))
     return _remember(loaded, file, 0, "", 0)
+
+
+def _untangled(text: str, file: str) -> None:
+    """Refuses what cannot become a tree: an alias inside what it names, and nesting without end."""
+    named: dict[str, NodeEvent] = {}
+    around: list[NodeEvent] = []
+    for event in YAML(typ="rt").parse(text):
+        where = f"{file}:{event.start_mark.line + 1}"
+        if isinstance(event, AliasEvent):
+            if any(named.get(event.anchor) is outer for outer in around):
+                raise StudyError(complaint(where, f"the alias *{event.anchor} stands inside what it names"))
+        elif isinstance(event, NodeEvent) and event.anchor:
+            named[event.anchor] = event
+        if isinstance(event, CollectionStartEvent):
+            around.append(event)
+        elif isinstance(event, CollectionEndEvent):
+            around.pop()
+        if len(around) > DEEPEST:
+            raise StudyError(complaint(where, f"nested more than {DEEPEST} levels deep"))
 
 
 def _place(error: MarkedYAMLError, file: str) -> str:
@@ -124,16 +149,17 @@ def _place(error: MarkedYAMLError, file: str) -> str:
 
 def _remember(loaded: Any, file: str, line: int, path: str, depth: int) -> Node:
     origin = f"{file}:{line + 1}"
-    if depth > DEEPEST:
-        raise StudyError(complaint(origin, f"nested more than {DEEPEST} levels deep"))
+    here = Node(None, origin, path)
+    if depth > DEEPEST:  # by aliases, each of which holds the one before
+        raise here.wrong(f"nested more than {DEEPEST} levels deep")
     if getattr(getattr(loaded, "tag", None), "value", None) is not None:
-        raise StudyError(complaint(origin, f"YAML tags are not used here, found {loaded.tag.value}"))
+        raise here.wrong(f"YAML tags are not used here, found {loaded.tag.value}")
     if isinstance(loaded, CommentedMap):
         named: dict[str, Node] = {}
         for key, value in loaded.items():
             at = loaded.lc.data[key][0] if key in (loaded.lc.data or {}) else line
             if not isinstance(key, str):
-                raise StudyError(complaint(f"{file}:{at + 1}", f"a key must be text, found {key!r}"))
+                raise Node(None, f"{file}:{at + 1}", path).wrong(f"a key must be text, found {key!r}")
             name = str(key)
             named[name] = _remember(value, file, at, f"{path}.{name}" if path else name, depth + 1)
         return Node(named, origin, path)
@@ -144,19 +170,20 @@ def _remember(loaded: Any, file: str, line: int, path: str, depth: int) -> Node:
             for i, (v, at) in enumerate(zip(loaded, lines, strict=True))
         ]
         return Node(items, origin, path)
-    return Node(_scalar(loaded, origin, path), origin, path)
+    return Node(_scalar(loaded, here), origin, path)
 
 
-def _scalar(loaded: Any, origin: str, path: str) -> Any:
+def _scalar(loaded: Any, here: Node) -> Any:
     """Plain Python scalars for ruamel's, which remember their spelling."""
     if loaded is None or isinstance(loaded, bool):
         return loaded
+    if isinstance(loaded, ScalarBoolean):
+        return bool(loaded)
     for kind in (int, float, str):
         if isinstance(loaded, kind):
             return kind(loaded)
-    if type(loaded).__name__ == "ScalarBoolean":
-        return bool(loaded)
-    raise Node(None, origin, path).wrong(f"expected text, a number or true/false, found {loaded!r}")
+    found = f"the {type(loaded).__name__} {loaded}"
+    raise here.wrong(f"expected text, a number or true/false, found {found}", "text in quotes")
 
 
 def assign(root: Node, setting: str) -> Node:

@@ -47,7 +47,7 @@ class Uniform:
         return [float(v) for v in np.linspace(self.low, self.high, points)]
 
     def __str__(self) -> str:
-        return f"{self.low:g} .. {self.high:g}"
+        return f"{self.low:.12g} .. {self.high:.12g}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Log:
         return [min(max(float(v), self.low), self.high) for v in inner]
 
     def __str__(self) -> str:
-        return f"{self.low:g} .. {self.high:g} (log)"
+        return f"{self.low:.12g} .. {self.high:.12g} (log)"
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,9 @@ def within(inner: Domain, outer: Domain) -> bool:
             return outer.contains(value)
         case Choice(options):
             return all(outer.contains(option) for option in options)
+        case Int(low, high) if isinstance(outer, (Choice, Fixed)):
+            return all(outer.contains(number) for number in range(low, high + 1))
         case _:
-            if isinstance(outer, Int) and not isinstance(inner, Int):
-                return False  # a whole-number knob cannot take fractions
+            if isinstance(outer, (Int, Choice, Fixed)) and not isinstance(inner, Int):
+                return False  # a range of fractions lies neither among whole numbers nor among a few options
             return outer.contains(inner.low) and outer.contains(inner.high)

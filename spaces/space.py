@@ -52,7 +52,10 @@ Node = Domain | Group | Switch
 
 @dataclass(frozen=True)
 class Knob:
-    """A place in the space where a value is drawn: its dotted name, its domain, and when it applies."""
+    """A place in the space where a value is drawn: its dotted name, its domain, and when it applies.
+
+    `when` gives, for each switch that decides it, the branches of which one must be taken.
+    """
 
     name: str
     domain: Domain
@@ -101,13 +104,14 @@ def knobs(space: Group) -> list[Knob]:
                 for name, part in parts.items():
                     visit(part, f"{path}.{name}" if path else name, when)
             case Switch():
-                for chosen in _choices(node, switches):
-                    names = node.open(chosen)
+                openings = _openings(node, switches)
+                for names, others in openings.items():
                     if len(names) > 1:
                         name = switch_name(node, path, names)
-                        found.setdefault(name, Knob(name, Choice(*names), when))
+                        found.setdefault(name, Knob(name, Choice(*names), {**when, **others}))
                 for branch, part in node.branches.items():
-                    visit(part, f"{path}.{branch}", {**when, path: (branch,)})
+                    if any(branch in names for names in openings):
+                        visit(part, f"{path}.{branch}", {**when, path: (branch,)})
             case Fixed():
                 pass
             case _:
@@ -125,12 +129,17 @@ def _switches(node: Node, path: str) -> Iterator[tuple[str, Switch]]:
         yield from _switches(child, f"{path}.{name}" if path else name)
 
 
-def _choices(switch: Switch, switches: Mapping[str, Switch]) -> list[dict[str, str]]:
-    """Every setting of the switches that `switch` depends on."""
+def _openings(switch: Switch, switches: Mapping[str, Switch]) -> dict[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """The sets of branches that may be open in `switch`, each with the branches of other switches that it needs."""
     settings: list[dict[str, str]] = [{}]
     for other in switch.only:
         settings = [{**s, other: branch} for s in settings for branch in switches[other].branches]
-    return settings
+    openings: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {}
+    for names in dict.fromkeys(switch.open(s) for s in settings):
+        leading = [s for s in settings if switch.open(s) == names]
+        needed = {other: tuple(dict.fromkeys(s[other] for s in leading)) for other in switch.only}
+        openings[names] = {o: taken for o, taken in needed.items() if len(taken) < len(switches[o].branches)}
+    return openings
 
 
 def flat(space: Group, config: Config) -> dict[str, Value]:

@@ -145,7 +145,7 @@ def read_study(document: Node, catalogue: Catalogue) -> Study:
 def read_space(node: Node | None, document: Node, parts: Mapping[str, Part], catalogue: Catalogue) -> Group:
     """The space under `node`: each part that the objective declares, as the study or its default has it."""
     node = node or Node({}, document.origin, "space")
-    given = node.known(parts, "part of the space")
+    given = node.known(parts, "space part")
     tree: dict[str, SpaceNode] = {}
     branches: dict[str, dict[str, Component]] = {}
     for name, part in parts.items():
@@ -156,7 +156,8 @@ def read_space(node: Node | None, document: Node, parts: Mapping[str, Part], cat
         shelf = catalogue[part.kind]
         if child is None and not part.default and isinstance(part, OneOf):
             raise node.wrong(f"the space names no {name}", shelf.names())
-        child = child or Node({n: Node("default", node.origin, f"space.{name}.{n}") for n in part.default}, node.origin)
+        path = f"space.{name}"
+        child = child or Node({n: Node("default", node.origin, f"{path}.{n}") for n in part.default}, node.origin, path)
         options, branches[name] = reading.choices(child, shelf)
         if isinstance(part, SomeOf):
             tree[name] = Group(options)
@@ -171,13 +172,13 @@ def _compatible(
     other: str, branches: Mapping[str, Mapping[str, Component]], node: Node
 ) -> dict[str, dict[str, tuple[str, ...]]]:
     """Which of this part's branches meet the needs of each branch of the part `other`."""
-    *_, (part, mine) = branches.items()
+    *_, mine = branches.values()
     limits = {}
     for name, component in branches[other].items():
         able = tuple(b for b, c in mine.items() if component.needs <= c.offers)
         if not able:
             wants = ", ".join(sorted(component.needs))
-            raise node.wrong(f"{other} '{name}' needs a {part} that offers {wants}; none of {list(mine)} does")
+            raise node.wrong(f"{other} '{name}' needs {wants}, which none of {', '.join(mine)} offers")
         if len(able) < len(mine):
             limits[name] = able
     return {other: limits} if limits else {}
