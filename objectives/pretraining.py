@@ -82,7 +82,7 @@ class Pretraining:
         self.scaler.update()
         self.method.after_step()
         self.step += 1
-        return {"loss": loss.detach(), **{name: part.detach().float() for name, part in parts.items() if name != "loss"}}
+        return {name: part.detach().float() for name, part in {**parts, "loss": loss}.items()}
 
     def draw_batch(self, images: Tensor) -> Batch:
         """The batch of a step: the images and their views, normalised, channels last."""

@@ -215,7 +215,13 @@ def show(run: Path, form: str | None) -> None:
 
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--port", default=6006, show_default=True, help="Port on loopback; the next free one if it is taken.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=6006,
+    show_default=True,
+    help="Port on loopback; the next free one if it is taken.",
+)
 def board(runs: tuple[Path, ...], port: int) -> None:
     """Look at one or several RUNS in TensorBoard: curves under Time Series, the comparison under HParams."""
     from search.compare.tensorboard import serve

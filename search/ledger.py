@@ -1,6 +1,6 @@
 """The ledger: what happened in a run, one JSON object a line, appended and fsynced; nothing else is the truth.
 
-    {"event": "study", "schema": 1, "name": ..., "metric": ..., "mode": ..., "seed": ..., "rungs": [...]}
+    {"event": "study", "schema": 1, "name": ..., "metric": ..., "mode": ..., "rungs": [...], "study": {...}, ...}
     {"event": "floors", "floors": {"raw": {...}, "untrained": {...}}}
     {"event": "asked", "id": "t0003", "number": 3, "config": {...}, "seed": ..., "until": 3}
     {"event": "rung", "id": "t0003", "epoch": 3, "metrics": {...}, "seconds": 1.8}
@@ -133,15 +133,18 @@ def read(path: Path) -> tuple[History, int]:
     history = History()
     for number, line in enumerate(content[:whole].splitlines(), 1):
         try:
-            history.take(json.loads(line))
+            event = json.loads(line)
+            if number == 1 and event.get("schema") != SCHEMA:
+                what = f"written by another version: schema {event.get('schema')}"
+                raise StudyError(complaint(f"{path}:1", what, f"{SCHEMA}"))
+            history.take(event)
+        except StudyError:
+            raise
         except (ValueError, KeyError, TypeError) as error:
             what = f"damaged line ({type(error).__name__}: {error})"
             raise StudyError(complaint(f"{path}:{number}", what)) from None
-    if not history.header:
+    if not whole:
         raise StudyError(complaint(f"{path}", "the ledger is empty: the run was never started"))
-    if history.header.get("schema") != SCHEMA:
-        found = history.header.get("schema")
-        raise StudyError(complaint(f"{path}:1", f"written by another version: schema {found}", f"{SCHEMA}"))
     return history, whole
 
 
@@ -162,7 +165,7 @@ class Ledger:
         self._file.write(line.encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.history.take(event)
+        self.history.take(json.loads(line))  # what a later reader will see
 
     def close(self) -> None:
         self._file.close()

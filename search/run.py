@@ -121,6 +121,8 @@ def _header(study: Study, plain: Any, data: Any) -> Event:
         "event": "study",
         "schema": SCHEMA,
         "name": study.name,
+        "objective": study.objective.name,
+        "scores": {name: metric.labels for name, metric in study.objective.module.METRICS.items()},
         "metric": study.goal.metric,
         "mode": study.goal.mode,
         "seed": study.goal.seed,

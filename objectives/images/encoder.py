@@ -36,7 +36,7 @@ class Encoder(nn.Module):
 
 
 def statistics(pixels: np.ndarray) -> tuple[Tensor, Tensor]:
-    """The mean and deviation of each channel of stored pixels `(N, C, H, W)`, on the scale 0..1, `(1, C, 1, 1)` each."""
+    """The mean and deviation of each channel of stored pixels `(N, C, H, W)`, on the scale 0..1; `(1, C, 1, 1)`."""
     scale = 255.0 if pixels.dtype == np.uint8 else 1.0
     mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / scale
     std = np.maximum(pixels.std(axis=(0, 2, 3), dtype=np.float64) / scale, 1e-3)  # a constant channel stays finite

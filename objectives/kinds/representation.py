@@ -76,7 +76,8 @@ class Representation:
         self.method: Method = _built(setting.config, "method")(self.backbone, images.shape, steps)
         self.encoder = Encoder(self.backbone, *statistics(images.pixels[images.part == TRAIN]))
         for module in (self.method, self.encoder):
-            module.to(setting.device, memory_format=torch.channels_last)
+            module.to(setting.device)
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loop = Pretraining(
             self.method,
             train,

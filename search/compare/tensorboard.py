@@ -18,7 +18,6 @@ import signal
 import threading
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,7 +39,6 @@ from tensorboard.plugins.hparams.api_pb2 import (
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from objectives import SHELVES
 from search.compare.table import HELD_OUT
 from search.folder import Folder
 from search.ledger import Event, History, Trial, read
@@ -191,19 +189,9 @@ def _tag(name: str, header: Header) -> str:
     """A metric's place on the page, the same in all studies: groups stand there in the order of the alphabet."""
     if name.startswith(HELD_OUT):
         return f"test/{name.removeprefix(HELD_OUT)}"
-    if name in _scores(header):
+    if name in header["scores"]:
         return f"probe/{name}"
     return f"usage/{name}" if name in ("epoch", "parameters") or name.endswith("seconds") else f"train/{name}"
-
-
-def _scores(header: Header) -> Mapping[str, Any]:
-    """The metrics by which such a study may choose; others tell how training goes and what it costs."""
-    return _metrics(header["study"].get("objective", "representation"))
-
-
-@cache
-def _metrics(objective: str) -> Mapping[str, Any]:
-    return SHELVES["objective"].load(objective).module.METRICS
 
 
 def _values(header: Header, config: Config) -> dict[str, Value]:
@@ -244,7 +232,7 @@ def _study(headers: Iterable[Header]) -> list[Record]:
             columns.setdefault(_column(knob["name"], header), []).append(knob)
         metric = header["metric"]
         metrics[metric] = _tag(metric, header)
-        if _scores(header)[metric].labels:  # those that ask for none have no twin on held-out images
+        if header["scores"][metric]:  # those that ask for none have no twin on held-out images
             metrics[HELD_OUT + metric] = _tag(HELD_OUT + metric, header)
     metrics |= {name: f"usage/{name}" for name in ("epoch", "seconds")}
     experiment = Experiment(

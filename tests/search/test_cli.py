@@ -171,7 +171,10 @@ BAD = {
         ["bad.yaml:6: space.architecture", "method 'mae' needs", "patches"],
     ),
     "patch size": (TINY.replace("resnet: {width: 8, stages: 2}", "vit: {patch: 16}"), ["bad.yaml:6:", "vit", "patch"]),
-    "no data": (TINY.replace("data: digits", "data: {image_folder: nowhere}"), ["bad.yaml:2: data.image_folder", "nowhere", "nothing is there"]),
+    "no data": (
+        TINY.replace("data: digits", "data: {image_folder: nowhere}"),
+        ["bad.yaml:2: data.image_folder", "nowhere", "nothing is there"],
+    ),
     "list": ("- a\n- b\n", ["bad.yaml:1: expected a study", "found a list"]),
     "empty": ("", ["bad.yaml: the document is empty"]),
     "duplicate": (TINY + "name: again\n", ["bad.yaml:11: the key 'name' stands twice"]),

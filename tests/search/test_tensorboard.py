@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.plugins.hparams import metadata
 
+from objectives.probes import METRICS
 from search.compare.tensorboard import EventFiles, serve
 from search.folder import Folder
 from search.ledger import History, Ledger, read
@@ -49,6 +50,7 @@ STUDY = {
     "trials": 4,
     "switches": ["method", "architecture"],
     "knobs": KNOBS,
+    "scores": {name: name not in ("rankme", "uniformity") for name in METRICS},
     "study": {"name": "shapes"},
 }
 SIMCLR = {

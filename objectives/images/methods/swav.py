@@ -35,12 +35,12 @@ class Config:
 
     prototypes: Annotated[int, Int(4, 8192, log=True)] = 64  # K; best kept below batch + queue
     temperature: Annotated[float, Log(0.02, 1.0)] = 0.1  # t of the prediction
-    epsilon: Annotated[float, Log(0.01, 1.0)] = 0.05  # softness of the codes
+    epsilon: Annotated[float, Log(0.005, 0.2)] = 0.02  # softness of the codes; too soft and the loss stays at log K
     iterations: Annotated[int, Int(0, 20)] = 3  # of Sinkhorn; 0 lets all images share one prototype
     hidden: Annotated[int, Int(16, 8192, log=True)] = 256  # width of the projector's hidden layer
     out: Annotated[int, Int(4, 8192, log=True)] = 64  # width of the projection
     freeze: Annotated[float, Uniform(0.0, 0.5)] = 0.02  # share of all steps before prototypes move
-    queue: Annotated[int, Int(0, 65536)] = 0  # past projections per view that codes take in; 0 is no queue
+    queue: Annotated[int, Int(0, 16384)] = 0  # past projections per view that codes take in; 0 is no queue
     queue_start: Annotated[float, Uniform(0.0, 1.0)] = 0.15  # share of all steps before the queue is used
 
 
