@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -38,9 +39,9 @@ class Method(nn.Module):
     views: int = 2
     backbone: nn.Module
 
+    @abstractmethod
     def loss(self, batch: Batch) -> Tensor | dict[str, Tensor]:
         """The scalar to minimise, or its named parts, whose sum is minimised."""
-        raise TypeError(f"{type(self).__name__} states no loss")
 
     def encode(self, images: Tensor) -> Tensor:
         """The representation `(B, D)` of normalised images `(B, C, H, W)`."""

@@ -176,7 +176,8 @@ def _watched(trials: int, folder: Any, history: Any, quiet: bool) -> Iterator[An
 
     files = EventFiles(folder)
     files.rebuild(history)
-    progress = Progress(trials, str(folder.root), Console(file=sys.stdout, highlight=False), quiet)
+    before = sum(trial.seconds for trial in history.trials.values())
+    progress = Progress(trials, str(folder.root), Console(file=sys.stdout, highlight=False), quiet, before)
 
     def observe(event: Any, history: Any) -> None:
         files(event, history)

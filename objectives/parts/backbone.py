@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from torch import Tensor, nn
 
 
@@ -26,10 +28,10 @@ class PatchBackbone(Backbone):
     patch: int
     grid: tuple[int, int]
 
+    @abstractmethod
     def embed(self, images: Tensor) -> Tensor:
         """Images `(B, C, H, W)` to tokens `(B, N, features)` that know their place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blocks(self, tokens: Tensor) -> Tensor:
         """Any M of those tokens, `(B, M, features)`, encoded: `(B, M, features)`."""
-        raise NotImplementedError

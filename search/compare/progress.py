@@ -21,12 +21,13 @@ class Progress:
         where: the run's folder, as the person would type it.
         console: where to write.
         quiet: to say nothing until the end.
+        before: seconds that trials had worked when the run was taken up again.
     """
 
-    def __init__(self, trials: int, where: str, console: Console, quiet: bool = False) -> None:
+    def __init__(self, trials: int, where: str, console: Console, quiet: bool = False, before: float = 0.0) -> None:
         self.trials, self.where, self.console, self.quiet = trials, where, console, quiet
         self.started = time.monotonic()
-        self.before = 0.0  # seconds of trials that an earlier start of the run has spent
+        self.before = before
         self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
@@ -72,14 +73,15 @@ class Progress:
         return f"{len(settled)} of {self.trials} trials, {_clock(spent)}{ending}"
 
     def _left(self, history: History, spent: float) -> float | None:
-        """Seconds to go, if trials to come cost what trials have cost so far."""
+        """Seconds to go, if trials to come cost what trials have cost so far, and those under way go on as they did."""
         told: list[Trial] = [t for t in history.trials.values() if t.rungs]
         worked = sum(t.seconds for t in told) - self.before
         if not told or worked <= 0 or spent <= 0:
             return None
-        mean = sum(t.seconds for t in told) / len(told)
-        waiting = max(self.trials - len(told), 0)
-        return waiting * mean / (worked / spent)
+        total, epochs = sum(t.seconds for t in told), sum(t.epoch for t in told)
+        to_come = max(self.trials - len(told), 0) * total / len(told)
+        under_way = sum(t.until - t.epoch for t in told if not (t.waiting or t.failed)) * total / epochs
+        return (to_come + under_way) / (worked / spent)
 
 
 def _clock(seconds: float) -> str:

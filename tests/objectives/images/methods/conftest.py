@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from objectives.images.methods import __name__ as package
+from objectives import SHELVES
 from objectives.method import Batch, Method
-from spaces.components import Shelf
 
-SHELF = Shelf("method", package)
+SHELF = SHELVES["method"]
 SHAPE = (2, 8, 8)
 
 
