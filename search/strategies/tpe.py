@@ -28,7 +28,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 class Config:
     """When the model takes over, and how widely it looks."""
 
-    startup: Annotated[int, Int(1, 10_000)] = 10  # random trials before the model is asked; every branch once at least
+    startup: Annotated[int, Int(1, 10_000)] = 10  # random trials before the model is asked; every branch twice at least
     candidates: Annotated[int, Int(1, 10_000)] = 24  # configs scored for each suggestion
 
 
@@ -42,7 +42,7 @@ class Tpe:
 
     def __init__(self, config: Config, space: Group, goal: Goal) -> None:
         self.config, self.space, self.goal = config, space, goal
-        branches = [len(part.branches) for part in space.parts.values() if hasattr(part, "branches")]
+        branches = [2 * len(part.branches) for part in space.parts.values() if hasattr(part, "branches")]
         self.startup = max(config.startup, *branches, 1)
         self.known: dict[str, FrozenTrial] = {}
 
