@@ -165,7 +165,11 @@ def sweep(
     address: str | None = None,
     dashboard: bool = False,
 ) -> History:
-    """Runs a study until its budget is spent; the history of the run."""
+    """Runs a study until its budget is spent; the history of the run.
+
+    Raises:
+        StudyError: no cluster answers at `address`, or the executor gave up before the end.
+    """
     folder = Folder(folder.root.resolve())
     device = "cuda" if study.resources.gpu else "cpu"
     rungs = study.scheduler.build(study.goal).rungs
@@ -181,4 +185,6 @@ def sweep(
         ray_tune.run(jobs, work, data, address=address, dashboard=dashboard)
     jobs.finish()
     ledger.close()
+    if not jobs.over:
+        raise StudyError(complaint(str(folder.root), "the run broke off before its end; go on with --resume"))
     return ledger.history

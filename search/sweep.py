@@ -44,6 +44,7 @@ class Sweep:
         self.strategy = study.strategy.build(study.space, study.goal)
         self.busy: set[str] = set()
         self.spent = False  # the strategy has nothing left to try
+        self.over = False  # nothing is left to do, and nobody is at work
         self._catch_up()
 
     @property
@@ -58,6 +59,7 @@ class Sweep:
             return FLOORS
         trial = self._unfinished() or self._promoted() or self._new()
         if trial is None:
+            self.over = self.idle
             return None
         self.busy.add(trial.id)
         return Job(trial.id, trial.config, trial.seed, trial.epoch, trial.until)
@@ -78,8 +80,8 @@ class Sweep:
             self.strategy.tell(self.history.trials[job.id])
 
     def finish(self) -> None:
-        """Closes the record; trials that pause at a rung are stopped for good."""
-        if not self.history.finished:
+        """Closes the record, if all is done; trials that pause at a rung are then stopped for good."""
+        if self.over and not self.history.finished:
             self._record(event="finished")
 
     def _record(self, **event: Any) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from search.ledger import Rung
 from search.sweep import Sweep
 from search.trial import FLOORS, Job, Work
+from spaces.document import StudyError, complaint
 
 # Ray and Tune read these when they are imported or started.
 SETTINGS = {
@@ -32,6 +33,7 @@ SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a job's last report carries no metric
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's snapshots are never read
     "TUNE_WARN_THRESHOLD_S": "600",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run here, not only Tune's part of it
 }
 SCRATCH = "pretune-"  # and the process that it belongs to; Ray needs the path short
 for _name, _value in SETTINGS.items():
@@ -75,7 +77,7 @@ class Pull(Searcher):
     def suggest(self, trial_id: str) -> Any:
         job = self.sweep.next_job()
         if job is None:
-            return Searcher.FINISHED if self.sweep.idle else None
+            return Searcher.FINISHED if self.sweep.over else None
         self.jobs[trial_id] = job
         return {"job": asdict(job)}
 
@@ -139,6 +141,14 @@ def _sweep_up() -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _join(address: str, quiet: dict[str, Any]) -> None:
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        what = f"no Ray cluster answers: {str(error).splitlines()[0]}"
+        raise StudyError(complaint(f"--address {address}", what, "HOST:PORT of a running cluster, or auto")) from None
+
+
 @contextlib.contextmanager
 def _ray(address: str | None, dashboard: bool) -> Iterator[Path]:
     """Ray, started quietly and its temporary files removed at the end; on a cluster, only a connection to it."""
@@ -148,7 +158,7 @@ def _ray(address: str | None, dashboard: bool) -> Iterator[Path]:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
-            ray.init(address=address, **quiet)
+            _join(address, quiet)
         else:
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only, so no token is needed
             ray.init(include_dashboard=dashboard, dashboard_host="127.0.0.1", _temp_dir=str(scratch), **quiet)
