@@ -125,11 +125,17 @@ def _trainable(work: Work, data: Any) -> Any:
 
 
 def _slots(cluster: dict[str, float], work: Work) -> int:
-    """How many trials fit at a time."""
+    """How many trials fit at a time; raises StudyError where not even one does, which Tune would wait for for ever."""
     wanted = work.study.resources
-    fits = [cluster.get("CPU", 1) // wanted.cpu] if wanted.cpu else []
-    fits += [cluster.get("GPU", 0) // wanted.gpu] if wanted.gpu else []
-    slots = max(1, int(min(fits, default=1)))
+    fits = {"cpu": cluster.get("CPU", 0) / wanted.cpu} if wanted.cpu else {}
+    fits |= {"gpu": cluster.get("GPU", 0) / wanted.gpu} if wanted.gpu else {}
+    for kind, fit in fits.items():
+        if fit < 1:
+            asked = getattr(wanted, kind)
+            has = f"{cluster.get(kind.upper(), 0):g}"
+            node = work.study.document.value.get("resources", work.study.document)
+            raise node.wrong(f"a trial asks for {kind} {asked:g}, and there is {has}", f"{kind} up to {has}")
+    slots = int(min(fits.values(), default=1))
     return min(slots, wanted.concurrent) if wanted.concurrent else slots
 
 
