@@ -27,6 +27,8 @@ from spaces.domains import Choice, Int, Log
 
 @dataclass(frozen=True)
 class Config:
+    """Size of the network."""
+
     width: Annotated[int, Int(8, 128, log=True)] = 24  # channels of the first stage; they double from stage to stage
     depth: Annotated[int, Int(1, 4)] = 2  # blocks in a stage
     stages: Annotated[int, Int(2, 4)] = 3  # resolutions

@@ -18,6 +18,8 @@ from spaces.domains import Int
 
 @dataclass(frozen=True)
 class Config:
+    """Size of the network."""
+
     width: Annotated[int, Int(32, 1024, log=True)] = 128  # units of a layer
     depth: Annotated[int, Int(1, 4)] = 2  # layers
 

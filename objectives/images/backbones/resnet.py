@@ -21,6 +21,8 @@ from spaces.domains import Int
 
 @dataclass(frozen=True)
 class Config:
+    """Size of the network."""
+
     width: Annotated[int, Int(8, 128, log=True)] = 16  # channels of the first stage; they double from stage to stage
     depth: Annotated[int, Int(1, 4)] = 1  # residual blocks in a stage
     stages: Annotated[int, Int(2, 4)] = 3  # resolutions, the first being the image's

@@ -26,6 +26,8 @@ OFFERS = ("patches",)
 
 @dataclass(frozen=True)
 class Config:
+    """Size of the network; a token has heads × head_width features."""
+
     patch: Annotated[int, Choice(1, 2, 4, 8, 16)] = 4  # pixels; the side of a patch, which must divide the image's
     heads: Annotated[int, Int(1, 8, log=True)] = 3  # attention heads
     head_width: Annotated[int, Choice(16, 32, 64)] = 32  # features of one head; a token has heads × head_width

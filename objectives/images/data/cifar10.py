@@ -29,6 +29,8 @@ LARGEST = 2**27  # bytes of one batch; a published one has 31 million
 
 @dataclass(frozen=True)
 class Config(Split):
+    """Where the files are, and how they are split."""
+
     path: str = ""  # the directory that holds the batches, or the .tar.gz
 
 

@@ -16,7 +16,7 @@ from objectives.images.split import Split, arrange
 
 @dataclass(frozen=True)
 class Config(Split):
-    pass
+    """How the digits are split; see `split.Split`."""
 
 
 def build(config: Config) -> Images:

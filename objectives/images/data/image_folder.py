@@ -38,6 +38,8 @@ SMALL = 2**13  # bytes; reading a file below is mostly Python, which threads slo
 
 @dataclass(frozen=True)
 class Config(Split):
+    """Where the images are, how they are read and how they are split."""
+
     path: str = ""  # the folder or .zip
     side: int = 0  # pixels; every image is resized to side × side, whatever its aspect; 0 keeps the one size they have
     channels: Annotated[str, Choice("auto", "grey", "rgb")] = "auto"  # auto: grey if every image is

@@ -24,6 +24,8 @@ PARTS = {"0": TRAIN, "train": TRAIN, "1": VALID, "valid": VALID, "2": TEST, "tes
 
 @dataclass(frozen=True)
 class Config(Split):
+    """Where the arrays are, and how they are split."""
+
     path: str = ""  # the .npz file
 
 
