@@ -163,7 +163,9 @@ def run(
     from search.compare.table import show as print_report
 
     print_report(history, where)
-    click.echo(f"\nrun     {where}\nlook    pretune board {where}\nexport  pretune export {where} -o winner")
+    click.echo(f"\nrun     {where}\nlook    pretune board {where}")
+    if loaded.data is not None:
+        click.echo(f"export  pretune export {where} -o winner")
 
 
 @contextmanager

@@ -165,9 +165,12 @@ def pick(node: Node, shelf: Shelf) -> Pick:
     if not isinstance(node.value, dict):
         found = component(node, shelf)
         return Pick(found, _built(found.config, {}, node), node)
-    if len(node.value) != 1:
+    children = node.known(shelf.names(), shelf.kind)
+    if len(children) > 1:  # a flag's word replaces the file's
+        children = {name: child for name, child in children.items() if child.origin.startswith("--set")}
+    if len(children) != 1:
         raise node.wrong(f"expected one {shelf.kind}, found {len(node.value)}", shelf.names())
-    ((name, child),) = node.known(shelf.names(), shelf.kind).items()
+    ((name, child),) = children.items()
     found = shelf.load(name)
     if child.value is not None and not isinstance(child.value, (dict, list)) and fields(found.config):
         knobs = names(found.config)

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import pytest
 
 from spaces.components import Catalogue, fields
+from spaces.document import assign, parse
 from spaces.domains import Choice, Fixed, Int, Log, Uniform
 from spaces.space import Group, Switch, knobs
-from spaces.study import Budget, Goal, Resources, Study
+from spaces.study import Budget, Goal, Resources, Study, read_study
 
 Edit = Callable[[int, str], str]
 Read = Callable[[str], Study]
@@ -234,3 +235,9 @@ def test_a_config_must_state_defaults_in_its_own_ranges() -> None:
         fields(make_dataclass("Config", [("lr", float)]))
     with pytest.raises(TypeError, match=r"default 2\.0 is not in 0 \.\. 1"):
         fields(make_dataclass("Config", [("lr", Annotated[float, Uniform(0, 1)], 2.0)]))
+
+
+def test_a_flag_replaces_what_the_file_has_picked(catalogue: Catalogue) -> None:
+    document = parse("name: x\nobjective: pretrain\ndata: digits\nspace: {method: beta}\nsearch: {strategy: tpe}", "s")
+    study = read_study(assign(document, "search.strategy.tree.startup=7"), catalogue)
+    assert (study.strategy.component.name, study.strategy.config.startup) == ("tree", 7)
