@@ -40,9 +40,12 @@ class Work:
     rungs: tuple[int, ...]
     device: str
 
-    def floors(self, data: Any) -> dict[str, dict[str, float]]:
-        """The metrics that trials must beat."""
-        return self.study.objective.module.floors(self.study, data)
+    def floors(self, data: Any) -> dict[str, dict[str, float]] | str:
+        """The metrics that trials must beat, or the reason why they could not be measured."""
+        try:
+            return self.study.objective.module.floors(self.study, data)
+        except Exception as error:
+            return self._failed(FLOORS, error)
 
     def run(self, job: Job, data: Any, tell: Callable[[Rung], None]) -> str:
         """Does a job, telling each rung as it is reached; the reason why the trial failed, or an empty string."""
@@ -51,9 +54,13 @@ class Work:
         except Failed as failure:
             return str(failure)
         except Exception as error:
-            write_whole(self.folder.trial(job.id) / "error.txt", traceback.format_exc().encode())
-            return _reason(error)
+            return self._failed(job, error)
         return ""
+
+    def _failed(self, job: Job, error: Exception) -> str:
+        """The reason of a failure on one line; the whole story goes to the trial's folder."""
+        write_whole(self.folder.trial(job.id) / "error.txt", traceback.format_exc().encode())
+        return _reason(error)
 
     def _advance(self, job: Job, data: Any, tell: Callable[[Rung], None]) -> None:
         threads = max(1, int(self.study.resources.cpu))

@@ -53,6 +53,8 @@ class Progress:
         """What is worth a line of a log: a rung, a failure, the floors."""
         metric = history.header["metric"]
         if event["event"] == "floors":
+            if event.get("reason"):
+                return f"floors could not be measured: {event['reason']}"
             shown = ", ".join(f"{name} {scores[metric]:.4f}" for name, scores in event["floors"].items())
             return f"floors of {metric}: {shown}" if shown else ""
         if event["event"] not in ("rung", "failed"):

@@ -324,6 +324,20 @@ def test_a_trial_that_ends_too_early_has_failed(tmp_path: Path, monkeypatch: pyt
     assert {trial.reason for trial in history.trials.values()} == {"it ended before epoch 9"}
 
 
+def test_floors_that_cannot_be_measured_are_said_and_trials_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(study: Study, data: None) -> None:
+        raise ValueError("no ground")
+
+    monkeypatch.setattr(function, "floors", breaking)
+    history = run(study("random", "none", trials=2), tmp_path)
+    (floors,) = (event for event in events(tmp_path) if event["event"] == "floors")
+    assert floors["reason"] == "ValueError: no ground"
+    assert [history.state(trial) for trial in history.trials.values()] == ["complete", "complete"]
+    assert "no ground" in (tmp_path / "trials" / "floors" / "error.txt").read_text()
+
+
 def test_jobs_are_handed_out_side_by_side(tmp_path: Path) -> None:
     sweep, work = begun(study("random", trials=4), tmp_path)
     first = sweep.next_job()
