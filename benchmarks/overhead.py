@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,9 @@ def ours(trials: int) -> list[dict[str, float]]:
     text += "resources: {cpu: 1, concurrent: 2}}"
     study = read_study(parse(text, "idle"), run.CATALOGUE)
     marks: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere:
+    with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere, ExitStack() as stack:
         folder = run.new_folder(study, Path(scratch) / "run")
+        execute = stack.enter_context(run.executor("ray", study))
         ledger = run.start(study, folder, None)
         files, progress = EventFiles(folder), Progress(trials, scratch, Console(file=nowhere))
         files.rebuild(ledger.history)
@@ -92,7 +94,7 @@ def ours(trials: int) -> list[dict[str, float]]:
             if event["event"] == "rung" and done in (WARM, trials):
                 marks.append(mark())
 
-        run.sweep(study, None, folder, ledger, observe)
+        run.sweep(study, None, folder, ledger, observe, execute)
     return marks
 
 

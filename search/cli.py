@@ -149,16 +149,11 @@ def run(
         settings = (*settings, f"budget.trials={trials}")
     loaded = runs.load_study(study, settings)
     data = runs.load_data(loaded)
-    if resume:
-        folder = runs.last_folder(loaded, out)
-        ledger = runs.resume(loaded, folder)
-    else:
-        folder = runs.new_folder(loaded, out)
-        ledger = runs.start(loaded, folder, data)
-    with _watched(loaded.budget.trials, folder, ledger.history, quiet) as observe:
-        history = runs.sweep(
-            loaded, data, folder, ledger, observe, executor=executor, address=address, dashboard=dashboard
-        )
+    folder = runs.last_folder(loaded, out) if resume else runs.new_folder(loaded, out)
+    with runs.executor(executor, loaded, address, dashboard) as execute:  # first, since it may refuse
+        ledger = runs.resume(loaded, folder) if resume else runs.start(loaded, folder, data)
+        with _watched(loaded.budget.trials, folder, ledger.history, quiet) as observe:
+            history = runs.sweep(loaded, data, folder, ledger, observe, execute)
     where = str(folder.root)
     from search.compare.table import show as print_report
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from objectives import SHELVES
 from search.folder import Folder, write_whole
 from search.ledger import SCHEMA, Event, History, Ledger
-from search.sweep import Observer, Sweep
+from search.sweep import Executor, Observer, Sweep
 from search.trial import Work
 from spaces.components import Shelf
 from spaces.document import StudyError, assign, complaint
@@ -154,35 +155,35 @@ def json_yaml(plain: Any) -> str:
     return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
 
 
-def sweep(
-    study: Study,
-    data: Any,
-    folder: Folder,
-    ledger: Ledger,
-    observe: Observer,
-    *,
-    executor: str = "ray",
-    address: str | None = None,
-    dashboard: bool = False,
-) -> History:
-    """Runs a study until its budget is spent; the history of the run.
+@contextmanager
+def executor(name: str, study: Study, address: str | None = None, dashboard: bool = False) -> Iterator[Executor]:
+    """What runs the study's jobs: Ray Tune (`ray`), here or at `address`, or this process (`serial`).
 
     Raises:
-        StudyError: no cluster answers at `address`, or the executor gave up before the end.
+        StudyError: no cluster answers at `address`, or nothing there can hold a single trial.
     """
-    folder = Folder(folder.root.resolve())
-    device = "cuda" if study.resources.gpu else "cpu"
-    rungs = study.scheduler.build(study.goal).rungs
-    work = Work(study, folder, rungs, device)
-    jobs = Sweep(study, work, ledger, observe)
-    if executor == "serial":
+    if name == "serial":
         from search.executors import serial
 
-        serial.run(jobs, work, data)
+        yield serial.run
     else:
         from search.executors import ray_tune
 
-        ray_tune.run(jobs, work, data, address=address, dashboard=dashboard)
+        with ray_tune.opened(study, address, dashboard) as run:
+            yield run
+
+
+def sweep(study: Study, data: Any, folder: Folder, ledger: Ledger, observe: Observer, execute: Executor) -> History:
+    """Runs a study until its budget is spent; the history of the run.
+
+    Raises:
+        StudyError: the executor gave up before the end.
+    """
+    folder = Folder(folder.root.resolve())
+    device = "cuda" if study.resources.gpu else "cpu"
+    work = Work(study, folder, study.scheduler.build(study.goal).rungs, device)
+    jobs = Sweep(study, work, ledger, observe)
+    execute(jobs, work, data)
     jobs.finish()
     ledger.close()
     if not jobs.over:

@@ -8,23 +8,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from search.ledger import Event, History, Ledger, Rung, Trial
 from search.trial import FLOORS, Job, Work, saved_rungs
 from spaces.study import Study
 
 Observer = Callable[[Event, History], None]
-
-
-class Executor(Protocol):
-    """Runs jobs, several at a time, until the sweep has no more.
-
-    It calls `sweep.next_job()` whenever it has room, `sweep.told(job, rung)` at every rung and
-    `sweep.ended(job, reason)` when a job is over, all from one thread.
-    """
-
-    def run(self, sweep: Sweep, work: Work, data: Any) -> None: ...
 
 
 class Sweep:
@@ -133,3 +123,11 @@ class Sweep:
 def trial_seed(seed: int, number: int) -> int:
     """The seed of a trial, from the study's and its number."""
     return zlib.crc32(f"{seed}/{number}".encode()) & 0x7FFFFFFF
+
+
+Executor = Callable[[Sweep, Work, Any], None]
+"""Runs the jobs of a sweep, given what they share and the data, until the sweep has no more.
+
+It calls `sweep.next_job()` whenever it has room, `sweep.told(job, rung)` at every rung and `sweep.ended(job, outcome)`
+when a job is over, all from one thread.
+"""

@@ -12,16 +12,19 @@ import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from search.ledger import Rung
-from search.sweep import Sweep
+from search.sweep import Executor, Sweep
 from search.trial import FLOORS, Job, Work
 from spaces.document import StudyError, complaint
+from spaces.study import Study
 
 # Ray and Tune read these when they are imported or started.
 SETTINGS = {
@@ -44,20 +47,30 @@ from ray import tune  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 
-def run(sweep: Sweep, work: Work, data: Any, *, address: str | None = None, dashboard: bool = False) -> None:
-    """Runs the sweep's jobs to the end, as many at a time as `resources` lets the machine or cluster hold."""
+@contextlib.contextmanager
+def opened(study: Study, address: str | None = None, dashboard: bool = False) -> Iterator[Executor]:
+    """Ray, ready to run the trials of a study, as many at a time as `resources` lets the machine or cluster hold.
+
+    Raises:
+        StudyError: no cluster answers at `address`, or nothing there can hold a single trial.
+    """
     with _ray(address, dashboard) as scratch:
-        slots = _slots(ray.cluster_resources(), work)
-        wanted = work.study.resources
-        tuner = tune.Tuner(
-            tune.with_resources(_trainable(work, ray.put(data)), {"cpu": wanted.cpu, "gpu": wanted.gpu}),
-            tune_config=tune.TuneConfig(
-                search_alg=Pull(sweep), num_samples=-1, max_concurrent_trials=slots, reuse_actors=True
-            ),
-            run_config=tune.RunConfig(name="jobs", storage_path=str(scratch / "tune"), verbose=0, callbacks=[Forget()]),
-        )
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            tuner.fit()
+        slots = _slots(ray.cluster_resources(), study)
+        yield partial(_run, slots=slots, scratch=scratch)
+
+
+def _run(sweep: Sweep, work: Work, data: Any, slots: int, scratch: Path) -> None:
+    """Runs the sweep's jobs to the end."""
+    wanted = work.study.resources
+    tuner = tune.Tuner(
+        tune.with_resources(_trainable(work, ray.put(data)), {"cpu": wanted.cpu, "gpu": wanted.gpu}),
+        tune_config=tune.TuneConfig(
+            search_alg=Pull(sweep), num_samples=-1, max_concurrent_trials=slots, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(name="jobs", storage_path=str(scratch / "tune"), verbose=0, callbacks=[Forget()]),
+    )
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        tuner.fit()
 
 
 class Pull(Searcher):
@@ -124,16 +137,16 @@ def _trainable(work: Work, data: Any) -> Any:
     return job
 
 
-def _slots(cluster: dict[str, float], work: Work) -> int:
+def _slots(cluster: dict[str, float], study: Study) -> int:
     """How many trials fit at a time; raises StudyError where not even one does, which Tune would wait for for ever."""
-    wanted = work.study.resources
+    wanted = study.resources
     fits = {"cpu": cluster.get("CPU", 0) / wanted.cpu} if wanted.cpu else {}
     fits |= {"gpu": cluster.get("GPU", 0) / wanted.gpu} if wanted.gpu else {}
     for kind, fit in fits.items():
         if fit < 1:
             asked = getattr(wanted, kind)
             has = f"{cluster.get(kind.upper(), 0):g}"
-            node = work.study.document.value.get("resources", work.study.document)
+            node = study.document.value.get("resources", study.document)
             raise node.wrong(f"a trial asks for {kind} {asked:g}, and there is {has}", f"{kind} up to {has}")
     slots = int(min(fits.values(), default=1))
     return min(slots, wanted.concurrent) if wanted.concurrent else slots
@@ -148,9 +161,12 @@ def _sweep_up() -> None:
 
 
 def _join(address: str, quiet: dict[str, Any]) -> None:
+    host, _, port = address.rpartition(":")
     try:
+        if host and port.isdigit() and "/" not in host:  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         what = f"no Ray cluster answers: {str(error).splitlines()[0]}"
         raise StudyError(complaint(f"--address {address}", what, "HOST:PORT of a running cluster, or auto")) from None
 
