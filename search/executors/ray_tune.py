@@ -56,21 +56,25 @@ def opened(study: Study, address: str | None = None, dashboard: bool = False) ->
     """
     with _ray(address, dashboard) as scratch:
         slots = _slots(ray.cluster_resources(), study)
-        yield partial(_run, slots=slots, scratch=scratch)
+        yield partial(_run, slots=slots, local=None if address else scratch)
 
 
-def _run(sweep: Sweep, work: Work, data: Any, slots: int, scratch: Path) -> None:
-    """Runs the sweep's jobs to the end."""
+def _run(sweep: Sweep, work: Work, data: Any, slots: int, local: Path | None) -> None:
+    """Runs the sweep's jobs to the end. Tune's own files, which nobody reads, go to a folder that all nodes see."""
     wanted = work.study.resources
+    storage = (local or work.folder.root) / "tune"
     tuner = tune.Tuner(
         tune.with_resources(_trainable(work, ray.put(data)), {"cpu": wanted.cpu, "gpu": wanted.gpu}),
         tune_config=tune.TuneConfig(
             search_alg=Pull(sweep), num_samples=-1, max_concurrent_trials=slots, reuse_actors=True
         ),
-        run_config=tune.RunConfig(name="jobs", storage_path=str(scratch / "tune"), verbose=0, callbacks=[Forget()]),
+        run_config=tune.RunConfig(name="jobs", storage_path=str(storage), verbose=0, callbacks=[Forget()]),
     )
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        tuner.fit()
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            tuner.fit()
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
 
 
 class Pull(Searcher):
