@@ -11,13 +11,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 
 from objectives import linear_probes
 from objectives.features import pareto, unit
 from objectives.images.images import TEST, TRAIN, UNLABELLED, VALID
+from objectives.kinds import Metric
 from objectives.label_free import rankme, uniformity
 from spaces.domains import Int, Log
 
@@ -34,15 +35,6 @@ class Config:
     neighbours: Annotated[int, Int(1, 200, log=True)] = 10  # train images that vote for the class of an image
     temperature: Annotated[float, Log(0.01, 1)] = 0.07  # cosine that divides a vote by e
     restarts: Annotated[int, Int(1, 20)] = 3  # k-means runs, of which the tightest counts
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a study needs to know of a metric to choose by it: its good end and whether it asks for labels."""
-
-    mode: Literal["max", "min"]
-    labels: bool
-    meaning: str
 
 
 METRICS = {

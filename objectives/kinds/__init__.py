@@ -15,11 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from spaces.space import Config
 
 Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a study needs to know of a metric to choose by it: its good end and whether it asks for labels."""
+
+    mode: Literal["max", "min"]
+    labels: bool
+    meaning: str
 
 
 class Failed(RuntimeError):

@@ -13,22 +13,13 @@ from typing import Any
 import numpy as np
 
 from objectives import SHELVES
-from objectives.kinds import Metrics, Setting
+from objectives.kinds import Metric, Metrics, Setting
 from spaces.study import OneOf, Study
 
 
 @dataclass(frozen=True)
 class Config:
     """This objective has no knobs beside its space."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric of this objective."""
-
-    mode: str
-    labels: bool
-    meaning: str
 
 
 DATA = False
