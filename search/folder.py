@@ -1,4 +1,4 @@
-"""The folder of a run: where everything lies, and how files come to be whole or not at all.
+"""The folder of a run: where everything lies.
 
 RUN/study.yaml            the study as it was run
 RUN/ledger.jsonl          every event of the run; the truth
@@ -8,7 +8,6 @@ RUN/tensorboard/          event files, one a trial
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,24 +40,3 @@ class Folder:
     def checkpoint(self, id: str, epoch: int) -> Path:
         """The state of a trial after a rung."""
         return self.trial(id) / f"rung-{epoch:06d}.pt"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that after any crash it is either there whole or as it was before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    with open(draft, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Makes the names in a folder durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

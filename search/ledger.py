@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.folder import sync_folder
 from spaces.document import StudyError, complaint
+from spaces.files import sync_folder
 from spaces.space import Config
 
 SCHEMA = 1

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from objectives import SHELVES
-from search.folder import Folder, write_whole
+from search.folder import Folder
 from search.ledger import SCHEMA, Event, History, Ledger
 from search.sweep import Executor, Observer, Sweep
 from search.trial import Work
 from spaces.components import Shelf
 from spaces.document import StudyError, assign, complaint
+from spaces.files import write_whole
 from spaces.shipped import open_study
 from spaces.space import Switch, knobs
 from spaces.study import Study, read_study

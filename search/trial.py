@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from objectives.kinds import Failed, Setting
-from search.folder import Folder, write_whole
+from search.folder import Folder
 from search.ledger import Rung, finite
+from spaces.files import write_whole
 from spaces.space import Config
 from spaces.study import Study
 

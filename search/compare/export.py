@@ -13,11 +13,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from search.folder import Folder, write_whole
+from search.folder import Folder
 from search.ledger import History, Trial, read
 from search.run import CATALOGUE
 from search.trial import load_state
 from spaces.document import StudyError, complaint, parse
+from spaces.files import write_whole
 from spaces.study import read_study
 
 LOAD = """\

@@ -1,0 +1,1 @@
+"""Circuits measured: tasks, evaluators, training-free scores, and the ways to and from PennyLane and OpenQASM."""
