@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from objectives.circuits.observable import Observable
-from spaces.circuits.pool import CircuitError
+from spaces.circuits.pool import CircuitError, Pool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """The cost of a circuit U(θ): the mean over K samples of ⟨φ_k|U(θ, x_k)† H_k U(θ, x_k)|φ_k⟩, to be minimised.
 
@@ -31,6 +32,7 @@ class Task:
         initial: φ_k, complex128 (K, N), or None for |0…0⟩ throughout.
         inputs: x_k, float64 (K, F); parameters with indices from P on read its columns.
         which: the observable of each sample, int64 (K,).
+        prepare: makes the circuits that are run of those that are proposed, or None where they are the same.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Task:
     initial: NDArray[np.complex128] | None = None
     inputs: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 0)))
     which: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    prepare: Callable[[Pool], Pool] | None = None
 
     def __post_init__(self) -> None:
         wide = self.wires + self.idle
@@ -53,6 +56,14 @@ class Task:
                 raise CircuitError(f"{self.name}: an observable on {observable.wires} wires, the register has {wide}")
         if len(self.inputs) != len(self.which):
             raise CircuitError(f"{self.name}: {len(self.inputs)} samples of inputs, {len(self.which)} of observables")
+        if not len(self.which) or not np.isin(self.which, np.arange(len(self.observables))).all():
+            raise CircuitError(f"{self.name}: every sample needs one of the {len(self.observables)} observables")
+        if not np.isfinite(self.inputs).all():
+            raise CircuitError(f"{self.name}: an input is no finite number")
+        if self.reference >= 0:
+            raise CircuitError(
+                f"{self.name}: the reference {self.reference} is not negative, so rewards would rank backwards"
+            )
         if self.initial is not None and self.initial.shape != (len(self.which), 2**wide):
             raise CircuitError(f"{self.name}: initial states {self.initial.shape}, wanted {len(self.which), 2**wide}")
 

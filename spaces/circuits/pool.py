@@ -72,14 +72,16 @@ class Pool:
     @property
     def parameters(self) -> NDArray[np.int32]:
         """How many columns of `theta` each circuit uses: (B,)."""
-        last = np.where(self.slots, self.parameter + parameters_of()[self.op], 0)
-        last[(self.parameter < 0) | (self.parameter >= self.theta.shape[1])] = 0
-        return last.max(1, initial=0).astype(np.int32)
+        takes = self.slots & (self.parameter >= 0)
+        ends = np.where(takes, self.parameter + parameters_of()[self.op], 0)
+        ends[self.parameter >= self.theta.shape[1]] = 0
+        return np.minimum(ends.max(1, initial=0), self.theta.shape[1]).astype(np.int32)
 
     @property
     def inputs(self) -> int:
         """How many columns of data the circuits read."""
-        ends = np.where(self.slots & (self.parameter >= self.theta.shape[1]), self.parameter + 1, 0)
+        takes = self.slots & (self.parameter >= 0)
+        ends = np.where(takes, self.parameter + parameters_of()[self.op], 0)
         return max(0, int(ends.max(initial=0)) - self.theta.shape[1])
 
     def gates(self, row: int) -> list[GateRow]:
@@ -139,6 +141,9 @@ class Pool:
             CircuitError: an unknown code, a wire outside the register or twice in a gate, a parameter that is no
                 finite number; the first is named by circuit and gate.
         """
+        wrong = np.flatnonzero((self.length < 0) | (self.length > self.op.shape[1]))
+        if len(wrong):
+            raise CircuitError(f"circuit {wrong[0]}: {self.length[wrong[0]]} gates in {self.op.shape[1]} slots")
         slots, count = self.slots, len(GATES)
         self._refuse(slots & ((self.op < 0) | (self.op >= count)), "has no gate of the table")
         used = np.where(slots, wires_of()[np.where(slots, self.op, 0)], 0)
@@ -204,6 +209,16 @@ class Pool:
                 return Pool(int(file["wires"]), **arrays).checked()
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise CircuitError(f"{path}: no pool of circuits: {error}") from error
+
+
+def own_parameters(op: NDArray[np.int8]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The index of each gate's first parameter if every angle is a parameter of its own, and their number.
+
+    Takes codes (B, S), `END` where there is no gate; gives (B, S), `END` where a gate has none, and (B,).
+    """
+    takes = np.where(op == END, 0, parameters_of()[op])
+    upto = np.cumsum(takes, axis=1, dtype=np.int32)
+    return np.where(takes > 0, upto - takes, END).astype(np.int32), takes.sum(1, dtype=np.int64)
 
 
 def _widened(array: NDArray, width: int, filling: int) -> NDArray:

@@ -1,0 +1,1 @@
+"""The ways out and in: PennyLane operations and tapes, OpenQASM text, drawings."""
