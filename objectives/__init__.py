@@ -11,5 +11,6 @@ SHELVES = {
     "data": Shelf("data", "objectives.images.data"),
     "method": Shelf("method", "objectives.images.methods"),
     "augmentation": Shelf("augmentation", "objectives.images.augmentations"),
+    "task": Shelf("task", "objectives.circuits.tasks"),
     "architecture": Shelf("architecture", "objectives.images.backbones"),
 }

@@ -250,7 +250,9 @@ def methods(names: tuple[str, ...]) -> None:
 @click.option("--trial", help="A trial's id, such as t0007; by default the best.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
 def export(run: Path, trial: str | None, out: Path) -> None:
-    """Take a RUN's winner home: weights, a card that says what it is, and a script of plain torch that loads it.
+    """Take a RUN's winner home, with a card that says what it is.
+
+    Of images: the weights, and a script of plain torch that loads them. Of circuits: OpenQASM, arrays and a drawing.
 
     \b
       pretune export runs/quickstart -o winner
@@ -258,5 +260,4 @@ def export(run: Path, trial: str | None, out: Path) -> None:
     """
     from search.compare.export import export as write
 
-    write(run, trial, out)
-    click.echo(f"wrote {out}: backbone.safetensors, backbone.pt2, card.json, load.py")
+    click.echo(f"wrote {out}: {', '.join(write(run, trial, out))}")

@@ -84,6 +84,12 @@ class Batch:
         return packed_pool(pool, task.idle), packed_task(task, precision), np.empty(0, precision)
 
 
+def fed(pool: Pool, inputs: NDArray) -> Pool:
+    """A pool of one circuit as K circuits, whose inputs are parameters at the values of `inputs` (K, F)."""
+    rows = np.zeros(len(inputs), np.int64)
+    return replace(pool[rows], theta=np.concatenate([pool.theta[rows], inputs], axis=1))
+
+
 def states(pool: Pool, initial: NDArray | None = None, threads: int = 0) -> NDArray[np.complex128]:
     """The states that circuits make of |0…0⟩, or of the states `initial` (B, N), at their own parameters: (B, N).
 

@@ -23,7 +23,7 @@ from spaces.domains import Choice, Int, Log
 class Training:
     """How the parameters of circuits are trained; the defaults are the published protocol."""
 
-    optimiser: Annotated[str, Choice(("adagrad", "adam", "gradient", "rotosolve", "lbfgs"))] = "adagrad"
+    optimiser: Annotated[str, Choice("adagrad", "adam", "gradient", "rotosolve", "lbfgs")] = "adagrad"
     step: Annotated[float, Log(1e-3, 2.0)] = 0.5  # size of a step; of no meaning to rotosolve and lbfgs
     steps: Annotated[int, Int(0, 10_000)] = 50  # at most; sweeps over all parameters for rotosolve
     tolerance: float = 1e-6  # training stops when the cost changes by no more; negative: never

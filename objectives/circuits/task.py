@@ -33,6 +33,7 @@ class Task:
         inputs: x_k, float64 (K, F); parameters with indices from P on read its columns.
         which: the observable of each sample, int64 (K,).
         prepare: makes the circuits that are run of those that are proposed, or None where they are the same.
+        accuracy: what a trained circuit, a pool of one as it was run, gets right on held-out data, where there is some.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Task:
     inputs: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 0)))
     which: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
     prepare: Callable[[Pool], Pool] | None = None
+    accuracy: Callable[[Pool], float] | None = None
 
     def __post_init__(self) -> None:
         wide = self.wires + self.idle

@@ -7,6 +7,7 @@ label, nor an image of the validation or test part.
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Iterator
@@ -47,6 +48,18 @@ PARTS = {
 }
 METRICS = probes.METRICS
 Probe = probes.Config
+LOAD = """\
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+here = Path(__file__).parent
+backbone = torch.export.load(here / "backbone.pt2").module()
+backbone.load_state_dict(load_file(here / "backbone.safetensors"))
+features = backbone(torch.rand(4, {channels}, {height}, {width}))  # images in 0..1, any number of them
+print(tuple(features.shape))
+"""
 
 
 def build(setting: Setting) -> Representation:
@@ -126,6 +139,29 @@ def restore_encoder(config: dict[str, Any], shape: tuple[int, int, int], state: 
     encoder = Encoder(_built(config, "architecture")(shape), saved["mean"], saved["std"])
     encoder.load_state_dict(saved)
     return encoder.eval()
+
+
+def files(config: dict[str, Any], data: dict[str, Any], state: dict[str, Any]) -> dict[str, bytes]:
+    """The trained network to take home, by file name.
+
+    backbone.safetensors   the weights, and the normalisation of the images
+    backbone.pt2           the network's graph (torch.export), so that loading needs torch alone
+    load.py                images in, features out
+    """
+    from safetensors.torch import save
+
+    shape = channels, height, width = tuple(data["shape"])
+    encoder = restore_encoder(config, shape, state)
+    batch = {"images": {0: torch.export.Dim("batch", min=1)}}
+    with torch.no_grad():
+        program = torch.export.export(encoder, (torch.rand(2, *shape),), dynamic_shapes=batch)
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return {
+        "backbone.pt2": buffer.getvalue(),
+        "backbone.safetensors": save({name: value.contiguous() for name, value in encoder.state_dict().items()}),
+        "load.py": LOAD.format(channels=channels, height=height, width=width).encode(),
+    }
 
 
 class _Encoding(nn.Module):

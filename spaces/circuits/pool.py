@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,11 @@ class Pool:
         """The pool of some rows: a slice, a mask or an array of indices, as NumPy takes them."""
         if np.isscalar(rows):
             raise TypeError("pool[row] is ambiguous: pool[row:row + 1] is a pool of one, pool.gates(row) its gates")
-        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "wires"})
+        return Pool(self.wires, **{name: array[rows] for name, array in self.arrays().items()})
+
+    def arrays(self) -> dict[str, NDArray]:
+        """The arrays by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "wires"}
 
     @property
     def slots(self) -> NDArray[np.bool_]:
@@ -191,10 +195,13 @@ class Pool:
 
     def save(self, path: Path) -> None:
         """Writes the pool as an `.npz`, whole or not at all."""
-        buffer = io.BytesIO()
-        arrays: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        np.savez_compressed(buffer, **arrays)
-        write_whole(path, buffer.getvalue())
+        write_whole(path, self.packed())
+
+    def packed(self) -> bytes:
+        """The content of the file that `save` writes."""
+        buffer, arrays = io.BytesIO(), dict[str, Any](self.arrays())
+        np.savez_compressed(buffer, wires=self.wires, **arrays)
+        return buffer.getvalue()
 
     @staticmethod
     def load(path: Path) -> Pool:

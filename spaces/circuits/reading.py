@@ -20,7 +20,7 @@ from typing import Any
 from spaces.circuits.coupling import MOST_WIRES, NAMES, Coupling, coupling
 from spaces.circuits.gates import CODES, GATE_SETS, GATES, MAX_WIRES
 from spaces.circuits.pool import CircuitError
-from spaces.circuits.sampler import LONGEST, REJECT, WEIGHT, Sampler, paper
+from spaces.circuits.sampler import LONGEST, REJECT, WEIGHT, Sampler, paper, paper_couplings
 from spaces.components import Field
 from spaces.document import Node, describe, parse
 from spaces.domains import Choice, Int
@@ -53,8 +53,7 @@ def sampler_from(node: Node) -> Sampler:
     gates = _gates(given["gates"]) if "gates" in given else USUAL.gates
     written = given.get("coupling", Node("paper", node.origin))
     ruled = written.value == "paper"
-    shared = coupling("all", wires) if ruled else _coupling(written, wires, (*NAMES, "paper"))
-    single = {"CNOT": coupling("directed_ring", wires)} if ruled and "CNOT" in gates else {}
+    shared, single = paper_couplings(wires, gates) if ruled else (_coupling(written, wires, (*NAMES, "paper")), {})
     if "coupling_of" in given:
         two = [name for name in gates if GATES[CODES[name]].wires == MAX_WIRES]
         children = given["coupling_of"].known(two, "two-qubit gate")

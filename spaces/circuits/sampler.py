@@ -12,9 +12,8 @@ Angles are uniform in [0, 2 pi), each a parameter of its own, numbered as the ga
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +57,7 @@ class Sampler:
     depth: int | None
     coupling: Coupling
     coupling_of: Mapping[str, Coupling] = field(default_factory=dict)
-    reject: Literal["circuit", "gate"] = "circuit"
+    reject: str = "circuit"
 
     def __post_init__(self) -> None:
         whole(self.wires, "wires", MOST_WIRES)
@@ -95,7 +94,12 @@ class Sampler:
 def paper(wires: int = 4, length: int = 10, depth: int | None = 5) -> Sampler:
     """The paper's space: eleven gates of equal weight, CNOT from q to q + 1 mod n, CZ and SWAP on any pair."""
     gates = dict.fromkeys(GATE_SETS["paper"], 1.0)
-    return Sampler(wires, gates, length, depth, coupling("all", wires), {"CNOT": coupling("directed_ring", wires)})
+    return Sampler(wires, gates, length, depth, *paper_couplings(wires, gates))
+
+
+def paper_couplings(wires: int, gates: Iterable[str]) -> tuple[Coupling, dict[str, Coupling]]:
+    """The map of all gates but CNOT, any pair, and that of CNOT if it is among them, from q to q + 1 mod n."""
+    return coupling("all", wires), {"CNOT": coupling("directed_ring", wires)} if "CNOT" in gates else {}
 
 
 def sample(sampler: Sampler, count: int, rng: np.random.Generator) -> Pool:

@@ -79,8 +79,9 @@ def crossover(first: Pool, second: Pool, rng: np.random.Generator) -> Pool:
         shapes = [f"{p.op.shape[0]} circuits of {p.op.shape[1]} slots on {p.wires} wires" for p in (first, second)]
         raise CircuitError(f"crossover needs pools of equal shape, found {shapes[0]} and {shapes[1]}")
     slots, columns = first.op.shape[1], first.theta.shape[1]
-    cut = _cuts(levels(first), levels(second), rng)[:, None]
-    keep = np.concatenate([first.slots & (levels(first) <= cut), second.slots & (levels(second) > cut)], 1)
+    layer = levels(first), levels(second)
+    cut = _cuts(*layer, rng)[:, None]
+    keep = np.concatenate([first.slots & (layer[0] <= cut), layer[1] > cut], 1)
     total = columns + second.theta.shape[1]
     head = np.where(first.parameter >= columns, first.parameter - columns + total, first.parameter)
     tail = np.where(second.parameter >= 0, second.parameter + columns, END)  # inputs come out behind both

@@ -83,6 +83,7 @@ def _task(config: Config, inputs: NDArray, classes: NDArray, part: str, sure: fl
         inputs=inputs,
         which=classes,
         prepare=partial(upload, config=config),
+        accuracy=partial(held_out_accuracy, config=config),
     )
 
 
@@ -198,6 +199,15 @@ def predicted(probability: NDArray[np.float64]) -> NDArray[np.int64]:
 def accuracy(probability: NDArray[np.float64], classes: NDArray[np.int64]) -> NDArray[np.float64]:
     """The share of examples whose most probable class is the right one: (B,) from (B, K, C) and (K,)."""
     return (predicted(probability) == classes).mean(-1)
+
+
+def held_out_accuracy(pool: Pool, config: Config) -> float:
+    """The share of held-out examples that a trained circuit, a pool of one from `upload`, tells rightly."""
+    from objectives.circuits.batch import fed, states
+
+    found = examples(config)
+    probability = probabilities(states(fed(pool, found.held_out)), len(config.digits))
+    return float(accuracy(probability, found.held_out_classes))
 
 
 def floor(config: Config) -> float:

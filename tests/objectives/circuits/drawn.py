@@ -20,7 +20,7 @@ def gate(draw, wires):
 
 
 @st.composite
-def pools(draw, wires=st.integers(1, 5), circuits=4, gates=14):
+def pools(draw, wires, circuits=4, gates=14):
     """A pool of a few circuits of different lengths."""
     n = draw(wires)
     return Pool.of(n, [draw(st.lists(gate(n), max_size=gates)) for _ in range(draw(st.integers(1, circuits)))])
