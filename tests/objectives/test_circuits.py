@@ -107,9 +107,14 @@ def test_a_classifier_tells_digits_it_has_not_seen():
     assert metrics["reward"] > 0.6
 
 
-def test_a_study_is_read_and_its_floors_are_those_of_doing_nothing():
-    study = read_study(parse(STUDY, "small.yaml"), CATALOGUE)
+def checked(text):
+    study = read_study(parse(text, "small.yaml"), CATALOGUE)
     study.objective.module.check(study, None)
+    return study
+
+
+def test_a_study_is_read_and_its_floors_are_those_of_doing_nothing():
+    study = checked(STUDY)
     floors = study.objective.module.floors(study, None)
     assert floors["empty"]["reward"] == pytest.approx(0.2)
     assert set(METRICS) <= set(floors["untrained"])
@@ -128,8 +133,7 @@ def test_a_study_is_read_and_its_floors_are_those_of_doing_nothing():
 )
 def test_what_a_study_gets_wrong_is_said_with_its_place(old, new, words):
     with pytest.raises(StudyError) as error:
-        study = read_study(parse(STUDY.replace(old, new), "small.yaml"), CATALOGUE)
-        study.objective.module.check(study, None)
+        checked(STUDY.replace(old, new))
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
