@@ -20,7 +20,14 @@ class Commands(click.Group):
     """Commands that answer bad input with one message and exit code 2, and list themselves in a fixed order."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return ["list", "check", "run", "show", "board", "methods", "export"]
+        return ["list", "check", "run", "show", "board", "methods", "export", "circuits"]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "circuits":
+            from search.circuits_cli import circuits
+
+            return circuits
+        return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> Any:
         try:

@@ -8,9 +8,9 @@ gradient_variance         how much of a gradient there is to train by; `gradient
 relative_fluctuation      how much its cost varies, on the scale of the observable
 learnability              the same, on the scale of a landscape that is known to be learnable
 
-All but the first average over `samples` settings of a circuit's parameters, independent and uniform in [0, 2π). They are
-drawn circuit by circuit with a number for each column of `theta`, so that the first scores of a pool are the scores of
-its first circuits. A circuit without parameters has but one state: what its scores then are, each says.
+All but the first average over `samples` settings of a circuit's parameters, independent and uniform in [0, 2π). These
+are drawn circuit by circuit, with a number for each column of `theta`, so that the first scores of a pool are the
+scores of its first circuits. A circuit without parameters has but one state: what its scores then are, each says.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def gradient_variances(pool: Pool, task: Task, samples: int, rng: np.random.Gene
     """The variance of each component ∂C/∂θ_p of the cost's gradient, NaN where no gate reads θ_p: (B, P).
 
     Unbiased from `samples` gradients. P counts the parameters of the circuits as the task runs them, see
-    `evaluate.fitting`; they are numbered as gates stand, so column 0 is the first gate's, which barren plateaus are
-    usually shown by.
+    `evaluate.fitting`. Sampled circuits number them as their gates stand, so that column 0 is the first parameter's, by
+    which barren plateaus are usually shown.
 
     McClean et al., Nat. Commun. 9, 4812 (2018).
 
@@ -164,9 +164,9 @@ def gradient_variances(pool: Pool, task: Task, samples: int, rng: np.random.Gene
         CircuitError: fewer than 2 samples, circuits that do not fit the task, more wires than memory allows.
     """
     pool = fitting(pool, task)
-    found = np.empty(pool.theta.shape)
-    for rows, copies in _drawn(pool, samples, rng, pool.theta.shape[1]):
-        gradients = Batch().costs(copies, task)[1].reshape(-1, samples, pool.theta.shape[1])
+    columns, found = pool.theta.shape[1], np.empty(pool.theta.shape)
+    for rows, copies in _drawn(pool, samples, rng, columns):
+        gradients = Batch().costs(copies, task)[1].reshape(len(copies) // samples, samples, columns)
         found[rows] = gradients.var(1, ddof=1)
     return np.where(_read(pool), found, np.nan)
 
@@ -190,18 +190,17 @@ def relative_fluctuation(pool: Pool, task: Task, samples: int, rng: np.random.Ge
     Raises:
         CircuitError: as `gradient_variances`.
     """
-    return _deviation(fitting(pool, task), task, samples, rng) * _inverse(
-        [_two_norm(o) for o in task.observables], task
-    )
+    scale = _inverse([_two_norm(o) for o in task.observables], task)
+    return _deviation(fitting(pool, task), task, samples, rng) * scale
 
 
 def learnability(pool: Pool, task: Task, samples: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The standard deviation of the cost, in units of that of a landscape that is known to be learnable: (B,).
 
-    √(2M) std C(θ) / ‖c‖₁ for a circuit of M parameters and the observable Σ_P c_P P, the identity left out. The standard
-    is the landscape (‖c‖₁ / M) Σ_p cos θ_p, as of an RX and a Z on every wire, so its value is 1; barren plateaus and too
-    small a reach make it small. It is 0 without parameters and for an observable that is constant. Otherwise as
-    `relative_fluctuation`.
+    √(2M) std C(θ) / ‖c‖₁ for a circuit of M parameters and the observable Σ_P c_P P, the identity left out. The
+    standard is the landscape (‖c‖₁ / M) Σ_p cos θ_p, as of an RX and a Z on every wire, whose value thus is 1; barren
+    plateaus and too small a reach make it small. It is 0 without parameters and for an observable that is constant.
+    Otherwise as `relative_fluctuation`.
 
     The relative fluctuation of Zhang, Zhu and Wang, "Predicting quantum learnability from landscape fluctuation",
     arXiv:2406.11805.
@@ -232,11 +231,13 @@ def _inverse(norms: list[float], task: Task) -> float:
 def _two_norm(observable: Observable) -> float:
     """√(Σ_P c_P²) over the Pauli words P but the identity, which is √(tr H²/N - (tr H/N)²)."""
     size, targets, weights = 2**observable.wires, observable.targets, observable.weights
-    centre = float(observable.diagonals[observable.masks == 0].real.sum() + weights.sum()) / size
+    identity = (observable.masks == 0)[:, None]
+    centred = observable.diagonals - identity * observable.diagonals[:, :1]  # first, so that a constant is exactly 0
+    centred -= identity * centred.mean(1, keepdims=True)
+    words = replace(observable, diagonals=centred, targets=targets[:0], weights=weights[:0])
     overlaps = np.abs(targets.conj() @ targets.T) ** 2
-    words = replace(observable, targets=targets[:0], weights=weights[:0])
-    squares = (np.abs(observable.diagonals) ** 2).sum() + 2 * weights @ words.expectation(targets)
-    return float(np.sqrt(max(0.0, (squares + weights @ overlaps @ weights) / size - centre**2)))
+    squares = (np.abs(centred) ** 2).sum() + weights @ (2 * words.expectation(targets) + overlaps @ weights)
+    return float(np.sqrt(max(0.0, squares / size - (weights.sum() / size) ** 2)))
 
 
 def _one_norm(observable: Observable) -> float:

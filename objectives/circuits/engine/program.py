@@ -105,13 +105,14 @@ def compiled(circuits: Circuits, row: int, table: Table, program: Program) -> in
         code = circuits.op[row, slot]
         one, two = circuits.wire[row, slot, 0], circuits.wire[row, slot, 1]
         if table.clifford[code]:
-            generators = 2 if two < 0 else 4
-            for g in range(generators):
-                x, z, p = table.image[code, g, 0], table.image[code, g, 1], table.image[code, g, 2]
-                fresh[g, 0], fresh[g, 1], fresh[g, 2] = _image(images, x, z, p, one, two)
-            for g in range(generators):
-                target = 2 * (two if g > 1 else one) + (g & 1)
-                images[target, 0], images[target, 1], images[target, 2] = fresh[g, 0], fresh[g, 1], fresh[g, 2]
+            for g in range(4):
+                if table.moved[code, g]:
+                    x, z, p = table.image[code, g, 0], table.image[code, g, 1], table.image[code, g, 2]
+                    fresh[g, 0], fresh[g, 1], fresh[g, 2] = _image(images, x, z, p, one, two)
+            for g in range(4):
+                if table.moved[code, g]:
+                    target = 2 * (two if g > 1 else one) + (g & 1)
+                    images[target, 0], images[target, 1], images[target, 2] = fresh[g, 0], fresh[g, 1], fresh[g, 2]
             continue
         for k in range(table.turns[code] - 1, -1, -1):
             x, z = table.x[code, k], table.z[code, k]

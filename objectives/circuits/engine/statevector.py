@@ -85,7 +85,7 @@ def workspace(wires: int, rotations: int, samples: int, like: NDArray) -> Room:
     )
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, inline="always")
 def rotate(v: NDArray, x: int, z: int, c: float, s: float, signs: NDArray) -> None:
     """v[k] ← c v[k] + s (-1)^|k & z| v[k ⊕ x], the rotation of the word with masks x and z (see `program`)."""
     blocks, low, row, x, z = v.size >> SHIFT, x & (LANES - 1), z & (LANES - 1), x >> SHIFT, z >> SHIFT
@@ -93,23 +93,24 @@ def rotate(v: NDArray, x: int, z: int, c: float, s: float, signs: NDArray) -> No
         for h in range(blocks):
             at = s if popcount(h & z) & 1 == 0 else -s
             turn(v, h << SHIFT, h << SHIFT, low, signs, row, c, at, at)
-        return
-    pivot = 1
-    while 2 * pivot <= x:
-        pivot *= 2
-    odd = popcount(x & z) & 1
-    for base in range(0, blocks, 2 * pivot):
-        for h in range(base, base + pivot):
-            at = s if popcount(h & z) & 1 == 0 else -s
-            turn(v, h << SHIFT, (h ^ x) << SHIFT, low, signs, row, c, at, -at if odd else at)
+    else:
+        pivot = 1
+        while 2 * pivot <= x:
+            pivot *= 2
+        odd = popcount(x & z) & 1
+        for base in range(0, blocks, 2 * pivot):
+            for h in range(base, base + pivot):
+                at = s if popcount(h & z) & 1 == 0 else -s
+                turn(v, h << SHIFT, (h ^ x) << SHIFT, low, signs, row, c, at, -at if odd else at)
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, inline="always")
 def rotate_both(v: NDArray, w: NDArray, x: int, z: int, c: float, s: float, signs: NDArray, total: NDArray) -> float:
     """Rotates `v` and `w` as `rotate` does and returns wᵀ G v, which that leaves as it is."""
     blocks, low, row, x, z = v.size >> SHIFT, x & (LANES - 1), z & (LANES - 1), x >> SHIFT, z >> SHIFT
     one = signs[0]
-    total[:] = 0
+    for lane in range(LANES):
+        total[lane] = 0
     if x == 0:
         for h in range(blocks):
             unit = one if popcount(h & z) & 1 == 0 else -one
@@ -162,7 +163,7 @@ def prepare(circuits: Circuits, row: int, table: Table, program: Program, costs:
                 apply_gate(start, circuits, row, slot, table, room.angles, room)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def set_angles(program: Program, count: int, theta: NDArray, inputs: NDArray, room: Room) -> None:
     """The cosine and sine of half of each rotation's angle."""
     for j in range(count):
@@ -174,7 +175,7 @@ def set_angles(program: Program, count: int, theta: NDArray, inputs: NDArray, ro
         room.cosines[j], room.sines[j] = math.cos(0.5 * angle), math.sin(0.5 * angle)
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, inline="always")
 def observe(v: NDArray, w: NDArray, costs: Costs, o: int) -> float:
     """Writes H v into `w` and returns ⟨v|H|v⟩, for observable o."""
     size = v.size >> 1
@@ -231,7 +232,7 @@ def value_and_gradient(
     return value / samples
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _one_sample(
     parameters: int, gradient: NDArray, program: Program, count: int, costs: Costs, o: int, wanted: bool, room: Room
 ) -> float:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spaces.circuits.gates import GATES, MAX_WIRES, matrix, pauli_matrix
 
 MAX_TURNS = max(len(gate.turns) for gate in GATES)
+GENERATORS = [(1, 0, 0), (0, 1, 0), (2, 0, 0), (0, 2, 0)]  # X_0, Z_0, X_1, Z_1 as (x, z, p)
 LETTERS = {"I": (0, 0), "X": (1, 0), "Y": (1, 1), "Z": (0, 1)}  # the bits x and z of i^(x·z) X^x Z^z
 
 
@@ -25,6 +26,7 @@ class Table(NamedTuple):
         source: its parameter, -1 for a constant: int64 (G, MAX_TURNS).
         clifford: 1 for gates that turn Pauli words into Pauli words: int64 (G,).
         image: what g Q g† is for Q = X_0, Z_0, X_1, Z_1, as (x, z, p) of i^p X^x Z^z: int64 (G, 4, 3).
+        moved: 1 where that is not Q itself: int64 (G, 4).
     """
 
     turns: NDArray[np.int64]
@@ -34,6 +36,7 @@ class Table(NamedTuple):
     source: NDArray[np.int64]
     clifford: NDArray[np.int64]
     image: NDArray[np.int64]
+    moved: NDArray[np.int64]
 
 
 @cache
@@ -48,6 +51,7 @@ def table() -> Table:
         np.full((count, MAX_TURNS), -1),
         np.zeros(count, np.int64),
         np.zeros((count, 2 * MAX_WIRES, 3), np.int64),
+        np.zeros((count, 2 * MAX_WIRES), np.int64),
     )
     for code, gate in enumerate(GATES):
         for k, turn in enumerate(gate.turns):
@@ -59,6 +63,7 @@ def table() -> Table:
         if images is not None:
             flat.clifford[code] = 1
             flat.image[code, : len(images)] = images
+            flat.moved[code, : len(images)] = [image != own for image, own in zip(images, GENERATORS, strict=False)]
     for array in flat:
         array.flags.writeable = False
     return flat

@@ -235,7 +235,7 @@ def test_gradients_vanish_with_the_wires():
     found = []
     for wires in (2, 5, 8):
         problem = task(Observable.of_paulis(wires, ["ZZ" + "I" * (wires - 2)], [1]))
-        found.append(gradient_variance(Pool.of(wires, [layered(wires, 8)]), problem, 100, rng())[0])
+        found.append(gradient_variance(Pool.of(wires, [layered(wires, 3 * wires)]), problem, 100, rng())[0])
     assert found[0] > 3 * found[1] > 9 * found[2] > 0
 
 
@@ -273,8 +273,10 @@ def test_tasks_of_several_samples_and_constant_observables():
     both = task(up, double, which=np.array([0, 1, 1]), inputs=np.zeros((3, 0)))
     found = relative_fluctuation(pool, both, 20_000, rng())[0]
     assert found == pytest.approx(5 / 3 / sqrt(2) / (7 / 3), rel=0.03)  # C = (1 - 3 - 3)/3 cos θ + 16/3
-    constant = task(Observable.of_paulis(1, ["I"], [2]))
+    constant, pool = task(Observable.of_paulis(6, ["I" * 6], [0.1])), Pool.of(6, [layered(6, 1)])
     assert relative_fluctuation(pool, constant, 10, rng())[0] == learnability(pool, constant, 10, rng())[0] == 0
+    above = task(Observable.of_paulis(6, ["I" * 6, "ZIIIII"], [-1e5, 1e-5]))
+    assert scores._two_norm(above.observables[0]) == pytest.approx(1e-5, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -282,7 +284,7 @@ def test_chunks_and_blocks_change_nothing(name, monkeypatch):
     pool = sample(paper(), 12, rng(8))
     at_once = SCORES[name](pool, rng(9))
     assert at_once.shape == (12,)
-    assert np.unique(at_once.round(9)).size > 6
+    assert np.unique(at_once.round(9)).size > 3
     np.testing.assert_array_equal(SCORES[name](pool, rng(9)), at_once)
     assert (SCORES[name](pool, rng(10)) != at_once).any()
     np.testing.assert_array_equal(SCORES[name](pool[:5], rng(9)), at_once[:5])
