@@ -154,6 +154,7 @@ class Pool:
         for k in range(MAX_WIRES):
             outside = (self.wire[..., k] < 0) | (self.wire[..., k] >= self.wires)
             self._refuse((used > k) & outside, f"acts on a wire outside 0..{self.wires - 1}")
+            self._refuse(slots & (used <= k) & (self.wire[..., k] != END), "has a wire too many")
         self._refuse((used == 2) & (self.wire[..., 0] == self.wire[..., 1]), "acts twice on one wire")
         takes = slots & (parameters_of()[np.where(slots, self.op, 0)] > 0)
         self._refuse(takes & (self.parameter < 0), "takes a parameter but has none")

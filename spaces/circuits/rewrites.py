@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spaces.circuits.canonical import commute, sorted_wires
 from spaces.circuits.gates import CODES, GATES, matrix, parameters_of, pauli_matrix
 from spaces.circuits.pool import END, Pool
-from spaces.circuits.structure import own_parameters, parameter_indices, renumbered, reordered, updated
+from spaces.circuits.structure import parameter_indices, renumbered, reordered, unshared, updated
 
 NOTHING = 1e-12  # how far a matrix may be from a multiple of the identity and count as one
 
@@ -43,8 +43,7 @@ def simplify(pool: Pool, drop_zero: bool = False) -> Pool:
 def _shortened(pool: Pool) -> Pool:
     """Every gate in turn meets those behind it, as far as it commutes."""
     op, theta = pool.op.copy(), pool.theta.copy()
-    own = own_parameters(pool) & additive()[op]
-    undone = np.append(undoes(), -2).astype(np.int8)  # by code; the last stands for END
+    own = unshared(pool) & additive()[op]
     for s in range(op.shape[1]):
         moving = op[:, s] != END  # gates that have met nothing yet that holds them back
         for t in range(s + 1, op.shape[1]):
@@ -53,7 +52,7 @@ def _shortened(pool: Pool) -> Pool:
                 continue
             a, b, wire = op[rows, s], op[rows, t], pool.wire[rows, s]
             same = (wire == pool.wire[rows, t]).all(1)
-            cancelled, merged = rows[same & (undone[a] == b)], rows[same & (a == b) & own[rows, s] & own[rows, t]]
+            cancelled, merged = rows[same & (undoes()[a] == b)], rows[same & (a == b) & own[rows, s] & own[rows, t]]
             held = rows[~commute(a, wire, b, pool.wire[rows, t])]
             theta[merged, pool.parameter[merged, s]] += theta[merged, pool.parameter[merged, t]]
             op[cancelled, s] = op[cancelled, t] = op[merged, t] = END

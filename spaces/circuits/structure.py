@@ -70,7 +70,7 @@ def parameter_count(pool: Pool) -> NDArray[np.int32]:
     return (_uses(pool) > 0).sum(1, dtype=np.int32)
 
 
-def own_parameters(pool: Pool) -> NDArray[np.bool_]:
+def unshared(pool: Pool) -> NDArray[np.bool_]:
     """Which gates have parameters that no other gate reads and that are no inputs: (B, S)."""
     index, columns = parameter_indices(pool), pool.theta.shape[1]
     reads = np.pad(_uses(pool), ((0, 0), (0, 1)), constant_values=2)  # the last column stands for all inputs

@@ -169,9 +169,11 @@ def test_shared_parameters_count_by_who_shares_them_and_not_by_number(length):
 def test_parameters_shared_with_one_of_several_angles_are_told_apart():
     pool = Pool.of(1, [[("U3", 0, 0.0, 0.0, 0.0), ("RX", 0, 0.0), ("RX", 0, 0.0)]] * 5)
     index = np.array([[1, 1, 3], [1, 3, 1], [1, 2, 4], [1, 0, 1], [1, 1, 2]])
-    names = digest(replace(pool, parameter=index, theta=np.zeros((5, 6)))).tolist()
-    assert names[0] == names[1]
-    assert len(set(names)) == 4
+    for theta in (np.zeros(6), np.arange(6.0), -np.arange(6.0)):  # whatever the angles
+        names = digest(replace(pool, parameter=index, theta=np.tile(theta, (5, 1)))).tolist()
+        assert names[0] == names[1]
+        assert len(set(names)) == 4
+        assert names[4] == digest(replace(pool[4:], parameter=index[4:], theta=np.zeros((1, 6))))[0].tobytes()
 
 
 @settings(max_examples=150, deadline=None)
@@ -196,15 +198,16 @@ def test_circuits_that_do_different_things_have_different_names(circuit, random)
 
 
 def test_inputs_are_names():
-    pool = Pool.of(2, [[("RX", 0, 0.0), ("RX", 0, 0.0), ("RZ", 1, 0.0)]] * 5)
-    pool = replace(pool, parameter=np.array([[0, 4, 5], [1, 4, 5], [4, 0, 5], [0, 5, 4], [0, 1, 2]]))
-    pool = replace(pool, theta=np.zeros((5, 4)))
+    pool = Pool.of(2, [[("RX", 0, 0.0), ("RX", 0, 0.0), ("RZ", 1, 0.0)]] * 7)
+    index = np.array([[0, 4, 5], [1, 4, 5], [4, 0, 5], [0, 5, 4], [0, 1, 2], [4, 5, 0], [5, 4, 0]])
+    pool = replace(pool, parameter=index, theta=np.zeros((7, 4)))
     names = digest(pool).tolist()
     assert names[0] == names[1] == names[2]
-    assert len(set(names)) == 3
+    assert names[5] == names[6]
+    assert len(set(names)) == 4
     assert canonical(pool).inputs == 2
     moved = np.where(pool.parameter > 3, pool.parameter + 3, pool.parameter)
-    assert digest(replace(pool, parameter=moved, theta=np.zeros((5, 7)))).tolist() == names
+    assert digest(replace(pool, parameter=moved, theta=np.zeros((7, 7)))).tolist() == names
 
 
 def test_names_depend_on_the_circuit_alone():

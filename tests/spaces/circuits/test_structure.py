@@ -132,7 +132,7 @@ def test_counts_are_those_of_plain_python(pool):
         assert structure.parameter_count(pool)[row] == len({p for read in reads for p in read if p < columns})
         for slot, mine in enumerate(reads):
             others = set().union(*reads[:slot], *reads[slot + 1 :], range(columns, columns + 9))
-            assert structure.own_parameters(pool)[row, slot] == bool(mine and not mine & others)
+            assert structure.unshared(pool)[row, slot] == bool(mine and not mine & others)
 
 
 @settings(max_examples=100, deadline=None)
@@ -168,7 +168,7 @@ def test_pools_without_circuits_or_without_gates_are_fine():
     for pool in (Pool.of(3, []), Pool.of(3, [[]])):
         assert structure.depth(pool).tolist() == [0] * len(pool)
         assert structure.light_cone(pool, [1]).shape == pool.op.shape
-        assert structure.own_parameters(pool).shape == pool.op.shape
+        assert structure.unshared(pool).shape == pool.op.shape
         assert structure.used_wires(pool).shape == (len(pool), 3)
         assert len(structure.compact(pool, pool.slots)) == len(structure.predecessors(pool)) == len(pool)
         assert structure.gate_counts(pool).sum() == 0

@@ -25,9 +25,9 @@ def lawful(gate, sampler):
 @st.composite
 def samplers(draw):
     wires = draw(st.integers(2, 5))
-    names = draw(st.lists(st.sampled_from([g.name for g in GATES]), min_size=1, max_size=6, unique=True))
+    names = ["RX", *draw(st.lists(st.sampled_from([g.name for g in GATES if g.name != "RX"]), max_size=5, unique=True))]
     depth = draw(st.integers(2, 8))
-    length = draw(st.integers(1, wires * depth // 2))
+    length = draw(st.integers(1, max(1, wires * depth // 3)))  # not so many that hardly any circuit fits
     maps = {name: coupling("directed_line", wires) for name in names if GATES[CODES[name]].wires == 2}
     own = {name: maps[name] for name in draw(st.sets(st.sampled_from(sorted(maps))))} if maps else {}
     return Sampler(wires, dict.fromkeys(names, 1.0), length, depth, coupling("ring", wires), own, "gate")
