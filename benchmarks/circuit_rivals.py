@@ -30,7 +30,7 @@ from spaces.circuits.gates import GATES
 from spaces.circuits.pool import Pool
 
 EXACT, SINGLE = 1e-8, 1e-6  # PennyLane gives torch single precision from lightning.qubit, and with noise
-DENSE_WIRES = 8  # wires up to which an observable is also tried as a dense matrix
+SPARSE_WIRES, DENSE_WIRES = 12, 8  # wires up to which an observable is also tried as a matrix
 U3 = (("RZ", 2), ("RY", 0), ("RZ", 1))  # in the order in which they act, each with the parameter that it takes
 
 torch.set_num_threads(1)
@@ -84,15 +84,14 @@ def angles(pool: Pool, row: int) -> NDArray[np.float64]:
 
 
 def operators(observable: Observable) -> dict[str, Any]:
-    """An observable in the forms that PennyLane knows, the dense one on few wires only."""
+    """An observable in the forms that PennyLane knows, matrices up to the wires where they could be quicker."""
     wires = range(observable.wires)
     words, coefficients = pauli_words(observable)
     places = {wire: wire for wire in wires}
     terms = [qml.pauli.string_to_pauli_word(word, places) for word in words]
-    found = {
-        "Hamiltonian": qml.Hamiltonian(coefficients, terms),
-        "SparseHamiltonian": qml.SparseHamiltonian(csr_matrix(observable.matrix()), wires),
-    }
+    found = {"Hamiltonian": qml.Hamiltonian(coefficients, terms)}
+    if observable.wires <= SPARSE_WIRES:
+        found["SparseHamiltonian"] = qml.SparseHamiltonian(csr_matrix(observable.matrix()), wires)
     if observable.wires <= DENSE_WIRES:
         found["Hermitian"] = qml.Hermitian(observable.matrix().toarray(), wires)
     return found
