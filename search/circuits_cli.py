@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spaces.circuits.pool import Pool
     from spaces.components import Field
 
-POOL, QASM, SPACE = (".npz",), (".qasm",), (".yaml", ".yml")  # what a file is, by its ending
+POOL, QASM = (".npz",), (".qasm",)  # what a file is, by its ending
 COUNT = 1000  # circuits that a space gives unless told otherwise
 KNOBS = {  # what the knobs of training mean; their ranges and defaults are read from `Training`
     "optimiser": "How angles are trained.",
@@ -27,7 +27,7 @@ KNOBS = {  # what the knobs of training mean; their ranges and defaults are read
     "tolerance": "Training stops when the cost changes by no more; negative: never.",
     "restarts": "Further starts at random angles, of which the best counts.",
 }
-SEED = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random numbers.")
+SEED = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of all chance.")
 FILE = click.Path(path_type=Path)
 
 
@@ -139,12 +139,14 @@ def draw(source: Path, row: int, out: Path | None, qasm: str | None) -> None:
 @SEED
 @click.option(
     "--evaluator",
-    type=click.Choice(["batch", "noisy", "pennylane"]),
+    type=click.Choice(["batch", "noisy", "pennylane", "cuda"]),
     default="batch",
     show_default=True,
-    help="What runs the circuits: the compiled engine, exact density matrices, PennyLane.",
+    help="What runs the circuits: the compiled engine, exact density matrices, PennyLane, the engine on a GPU.",
 )
-@click.option("--precision", type=click.Choice(["double", "single"]), help="Of batch.  [default: double]")
+@click.option(
+    "--precision", type=click.Choice(["double", "single"]), help="Of batch and cuda.  [default: double; cuda: single]"
+)
 @click.option("--threads", type=click.IntRange(0), help="Of batch and noisy.  [default: all processors]")
 @click.option("--depolarizing", type=float, help="Of noisy and pennylane: probability of X, Y or Z behind a gate.")
 @click.option("--damping", type=float, help="Of noisy and pennylane: probability of decay behind a gate.")
@@ -184,7 +186,6 @@ def evaluate(
       pretune circuits evaluate circuit.qasm --task spin --set sites=4 --optimiser lbfgs --restarts 9
       pretune circuits evaluate pool.npz --task maxcut --evaluator noisy --depolarizing 0.01
     """
-    from objectives.circuits.edges.drawing import draw as drawing
     from objectives.circuits.evaluate import fitting
     from search import circuits_input as given
     from search import circuits_report as report
@@ -194,31 +195,34 @@ def evaluate(
     trained = given.training(training, no_training)
     noise = {"depolarizing": depolarizing, "damping": damping}
     runs = given.evaluator(evaluator, {"precision": precision, "threads": threads, **noise})
-    space, written = given.sections(source) if source is None or source.suffix in SPACE else (None, None)
+    space, written = given.sections(source) if source is None or source.suffix in given.SPACE else (None, None)
     named = given.asked(name, hamiltonian)
     task = given.task(named or written, settings, Path() if named or not source else source.parent)
     if space:
         pool = given.drawn(given.sampler(space, task.wires), count or COUNT, seed)
     elif count is not None:
-        raise StudyError(complaint("--count", f"{source} is no space to draw circuits from", SPACE))
+        raise StudyError(complaint("--count", f"{source} is no space to draw circuits from", given.SPACE))
     else:
-        pool = given.circuits(source or Path(), (*POOL, *QASM, *SPACE))
+        pool = given.circuits(source or Path(), (*POOL, *QASM, *given.SPACE))
     if fitting(pool, task).inputs and save_best and save_best.suffix in QASM:
         raise StudyError(complaint(str(save_best), "these circuits read data, as OpenQASM text cannot", POOL))
 
-    console = _console()
+    console, aside = _console(), _console(stderr=True)
+    report.make_ready(pool, task, trained, runs, aside)
     console.print(report.wanted(task), "", sep="\n")
-    found, seconds = report.evaluated(pool, task, trained, runs, seed, _console(stderr=True))
+    found, seconds = report.evaluated(pool, task, trained, runs, seed, aside)
     order, columns = found.best.argsort(kind="stable"), report.columns(pool, task, found)
     best = replace(found.pool[order[:1]], theta=found.best_theta[order[:1]])
+    console.print(report.summary(task, found, best, trained, seconds), "", sep="\n")
+    if top:
+        console.print(report.ranking(columns, order[:top]), "", sep="\n")
     if out:
         _write(out, report.as_csv(columns))
     if save_best:
         _save(best, save_best)
-    console.print(report.summary(task, found, best, trained, seconds), "", sep="\n")
-    if top:
-        console.print(report.ranking(columns, order[:top]), "", sep="\n")
-    click.echo(drawing(best, 0))
+    from objectives.circuits.edges.drawing import draw
+
+    click.echo(draw(best, 0))
 
 
 def _console(stderr: bool = False) -> Console:

@@ -26,12 +26,14 @@ from spaces.document import Node, StudyError, assign, complaint, describe, parse
 from spaces.domains import Choice
 from spaces.reading import config
 
+SPACE = (".yaml", ".yml")
 PATIENCE = 16  # times the wanted number of circuits that are drawn to find so many different ones
 NUMBERS = 100.0  # bytes that a gate may take while it is drawn
 USES = {  # the settings of each evaluator
     "batch": ("precision", "threads"),
     "noisy": ("depolarizing", "damping", "threads"),
     "pennylane": ("depolarizing", "damping"),
+    "cuda": ("precision",),
 }
 
 
@@ -41,12 +43,16 @@ def text(path: Path) -> str:
     Raises:
         StudyError: there is none, or it is no text.
     """
+    _there(path)
     try:
         return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise StudyError(complaint(str(path), "no such file")) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(complaint(str(path), f"cannot be read as text: {error}")) from None
+
+
+def _there(path: Path) -> None:
+    if not path.is_file():
+        raise StudyError(complaint(str(path), "this is a folder" if path.is_dir() else "no such file"))
 
 
 def circuits(path: Path, endings: Sequence[str]) -> Pool:
@@ -55,6 +61,7 @@ def circuits(path: Path, endings: Sequence[str]) -> Pool:
     Raises:
         StudyError: the file is missing or damaged, holds no circuits, or has none of the `endings` that are allowed.
     """
+    _there(path)
     if path.suffix == ".qasm":
         from objectives.circuits.edges.openqasm import from_qasm
 
@@ -71,10 +78,14 @@ def sections(path: Path | None) -> tuple[Node, Node | None]:
     """The circuit space of a YAML file, by default the paper's, and the task that the file names besides.
 
     Raises:
-        StudyError: the file is missing or no YAML, or has a key that is none.
+        StudyError: the file is missing or no YAML, or has an unknown key, or two tasks.
     """
     if path is None:
         return Node({}, "the paper's space"), None
+    _there(path)
+    if path.suffix not in SPACE:
+        what = f"'{path.suffix}' files hold no circuit space"
+        raise StudyError(complaint(str(path), what, SPACE, near=path.suffix))
     root = parse(text(path), str(path))
     given = root.known([*KEYS, "task", "hamiltonian"], "circuit setting")
     task = given.get("task")
@@ -140,6 +151,10 @@ def evaluator(name: str, given: Mapping[str, Any]) -> Evaluator:
         from objectives.circuits.batch import Batch
 
         return Batch(**settings)
+    if name == "cuda":
+        from objectives.circuits.cuda import Cuda
+
+        return Cuda(**settings)
     from objectives.circuits.density import Noise
 
     threads = settings.pop("threads", 0)
@@ -203,8 +218,8 @@ def _tasks() -> dict[str, tuple[Component, dict[str, str]]]:
         first = fields(component.config)[0]
         for option in first.domain.options if isinstance(first.domain, Choice) else ():
             variants.setdefault(option, []).append((component, {first.name: option}))
-    alone = {name: found[0] for name, found in variants.items() if len(found) == 1}
-    return alone | {component.name: (component, {}) for component in loaded}
+    known: dict[str, tuple[Component, dict[str, str]]] = {component.name: (component, {}) for component in loaded}
+    return known | {name: found[0] for name, found in variants.items() if len(found) == 1 and name not in known}
 
 
 def _opened(knobs: Node, preset: Mapping[str, str], first: str, folder: Path) -> Node:

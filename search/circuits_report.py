@@ -21,9 +21,9 @@ from spaces.circuits.canonical import distinct
 from spaces.circuits.pool import Pool
 from spaces.circuits.structure import depth, parameter_count, two_qubit_gates
 
+HEADS = {"two_qubit_gates": "2-qubit", "parameters": "angles"}  # for short
 FEW = 8  # different values up to which a distribution is shown whole
 TICK = 0.2  # seconds that a chunk of circuits should take at least
-RESTARTS = 2**32  # added to the seed: other random numbers than those that drew the circuits
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,25 @@ class Watched:
             size *= 2 if time.perf_counter() - started < TICK else 1
 
 
-def evaluated(
-    pool: Pool, task: Task, training: Training | None, evaluator: Evaluator, seed: int, console: Console
-) -> tuple[Evaluation, float]:
-    """What comes of the circuits, and the seconds that it took once the evaluator was ready.
+def make_ready(pool: Pool, task: Task, training: Training | None, evaluator: Evaluator, console: Console) -> None:
+    """Has the evaluator compiled, which also shows whether it can do what is asked.
 
     Raises:
         CircuitError: circuits that do not fit the task or the evaluator, or more wires than memory allows.
     """
     with console.status("making the evaluator ready; its first use ever compiles it, for a minute or so"):
         evaluate(pool[:1], task, training and replace(training, steps=1, restarts=0), evaluator)
+
+
+def evaluated(
+    pool: Pool, task: Task, training: Training | None, evaluator: Evaluator, seed: int, console: Console
+) -> tuple[Evaluation, float]:
+    """What comes of the circuits, and the seconds that it took."""
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         line = bar.add_task("circuits", total=starts(pool, training))
         watched, started = Watched(evaluator, lambda count: bar.advance(line, count)), time.perf_counter()
-        found = evaluate(pool, task, training, watched, seed + RESTARTS)
+        found = evaluate(pool, task, training, watched, seed)
     return found, time.perf_counter() - started
 
 
@@ -152,10 +156,10 @@ def as_csv(columns: Mapping[str, list[Any]]) -> str:
 
 
 def ranking(columns: Mapping[str, list[Any]], rows: NDArray[np.int64]) -> Table:
-    """Some of the circuits, as a table."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    """Some of the circuits, as a table that fits 80 columns."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(HEADS.get(name, name), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(_shown(values[row]) for values in columns.values()))
     return table
@@ -164,7 +168,7 @@ def ranking(columns: Mapping[str, list[Any]], rows: NDArray[np.int64]) -> Table:
 def _shown(value: bool | int | float) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 def summary(task: Task, found: Evaluation, best: Pool, training: Training | None, seconds: float) -> Table:

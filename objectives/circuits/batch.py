@@ -53,7 +53,7 @@ class Batch:
         def work(first: int, last: int) -> None:
             evaluate_range(first, last, circuits, pool.theta, table(), costs, gradients, like, values, scratch)
 
-        shared(work, len(pool), self.threads or cores())
+        shared(work, len(pool), self.threads or cores(), _effort(pool, task, 1))
         return values, slopes
 
     def train(self, pool: Pool, task: Task, training: Training) -> Evaluation:
@@ -71,7 +71,7 @@ class Batch:
                 best_theta, gradients, steps,
             )  # fmt: skip
 
-        shared(work, len(pool), self.threads or cores())
+        shared(work, len(pool), self.threads or cores(), _effort(pool, task, 1 + training.steps))
         return Evaluation(replace(pool, theta=theta), values, gradients, best, best_theta, steps)
 
     def _packed(self, pool: Pool, task: Task) -> tuple:
@@ -82,6 +82,11 @@ class Batch:
         numbers = (self.threads or cores()) * (2 * (2 + max(samples, 1)) + 2) * 2.0 ** (task.wires + task.idle)
         afford(8 * numbers, f"states on {task.wires + task.idle} wires")
         return packed_pool(pool, task.idle), packed_task(task, precision), np.empty(0, precision)
+
+
+def _effort(pool: Pool, task: Task, runs: int) -> float:
+    """About how many amplitudes a circuit visits in so many evaluations with gradients."""
+    return 3.0 * runs * len(task.which) * pool.op.shape[1] * 2.0 ** (task.wires + task.idle)
 
 
 def fed(pool: Pool, inputs: NDArray) -> Pool:
@@ -112,6 +117,6 @@ def states(pool: Pool, initial: NDArray | None = None, threads: int = 0) -> NDAr
     def work(first: int, last: int) -> None:
         states_range(first, last, circuits, pool.theta, table(), np.empty(0), found)
 
-    shared(work, len(pool), threads or cores())
+    shared(work, len(pool), threads or cores(), pool.op.shape[1] * 2.0**pool.wires)
     parts = found.reshape(len(pool), 2, size, 2**pad)[..., 0]
     return parts[:, 0] + 1j * parts[:, 1]

@@ -35,7 +35,7 @@ from pennylane.tape import QuantumScript
 from scipy.sparse import coo_array
 
 from objectives.circuits.batch import Batch, states
-from objectives.circuits.edges.tape import PHASES, _gates, _names, _plain
+from objectives.circuits.edges.tape import PHASES, gate_names, gate_rows, is_plain
 from objectives.circuits.memory import afford
 from objectives.circuits.observable import HERMITIAN, Observable
 from objectives.circuits.task import Task
@@ -117,10 +117,11 @@ class PretuneQubit(Device):
         pipeline.add_transform(qml.transforms.broadcast_expand)
         pipeline.add_transform(
             decompose,
-            stopping_condition=_plain,
+            stopping_condition=is_plain,
             skip_initial_state_prep=False,
+            decomposer=_parts,
             device_wires=self.wires,
-            target_gates={*_names(), *PHASES},
+            target_gates={*gate_names(), *PHASES},
             name=NAME,
         )
         pipeline.add_transform(device_resolve_dynamic_wires, wires=self.wires, allow_resets=False)
@@ -168,7 +169,7 @@ class PretuneQubit(Device):
             tape = tape.map_to_standard_wires()
             labels = list(range(max(1, len(tape.wires))))
         place = {label: wire for wire, label in enumerate(labels)}
-        gates = [gate for operation in tape.operations for gate in _gates(operation, place)]
+        gates = [gate for operation in tape.operations for gate in gate_rows(operation, place)]
         none: list[Any] = [None] * len(tape.measurements)
         return _Run(tape, place, gates, none.copy(), none.copy())
 
@@ -263,7 +264,7 @@ def _pauli_task(terms: tuple[tuple[str, complex], ...]) -> Task:
 
 
 def _task(observable: Observable) -> Task:
-    return Task("an expectation value", observable.wires, (observable,), -1.0, 1.0, -np.inf, "nothing")
+    return Task.of(observable)
 
 
 def _of_matrix(operator: Any, place: dict[Any, int]) -> Observable:
@@ -303,6 +304,20 @@ def _measurable(measurement: Any) -> bool:
 
 def _has_values(operator: Any) -> bool:
     return operator.pauli_rep is not None or operator.has_matrix or operator.has_sparse_matrix
+
+
+def _parts(operator: Any) -> Sequence[Any]:
+    """PennyLane's decomposition; where it has none that of a unitary's matrix, which has no gradient.
+
+    Raises:
+        DecompositionUndefinedError: there is neither.
+    """
+    numbers = not any(map(qml.math.requires_grad, operator.data))
+    if numbers and not operator.has_decomposition and operator.has_matrix:
+        matrix = qml.matrix(operator)
+        if np.allclose(matrix @ matrix.conj().T, np.eye(len(matrix))):
+            return [qml.QubitUnitary(matrix, operator.wires)]
+    return operator.decomposition()
 
 
 @qml.transform

@@ -1,7 +1,7 @@
 """Evaluation of circuits: what a pool costs on a task, as it is or after training, by any of several evaluators.
 
 Batch       the compiled engine: the default
-Noisy       exact density matrices with noise, up to 6 wires (`density`)
+Noisy       exact density matrices with noise, up to 6 wires (`noisy`)
 Reference   PennyLane on any of its devices, circuit by circuit (`reference`)
 Cuda        the engine on a GPU (`cuda`)
 """
@@ -94,7 +94,7 @@ def evaluate(
     if training is None:
         values, gradients = evaluator.costs(pool, task)
         return Evaluation(pool, values, gradients, values, pool.theta, np.zeros(len(pool), np.int64))
-    found, rng = evaluator.train(pool, task, training), np.random.default_rng(seed)
+    found, rng = evaluator.train(pool, task, training), np.random.default_rng((seed, 1))
     for _ in range(training.restarts):
         fresh = replace(pool, theta=rng.uniform(0, 2 * np.pi, pool.theta.shape))
         found = found.better(evaluator.train(fresh, task, training))

@@ -69,6 +69,11 @@ class Task:
         if self.initial is not None and self.initial.shape != (len(self.which), 2**wide):
             raise CircuitError(f"{self.name}: initial states {self.initial.shape}, wanted {len(self.which), 2**wide}")
 
+    @staticmethod
+    def of(observable: Observable) -> Task:
+        """The bare expectation value of an observable in the circuit's state, with no reward to speak of."""
+        return Task("an expectation value", observable.wires, (observable,), -1.0, np.inf, -np.inf, "nothing")
+
     def reward(self, cost: NDArray[np.float64]) -> NDArray[np.float64]:
         """The published reward of costs: cost / reference."""
         return cost / self.reference

@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.circuits.pool import CircuitError
+from spaces.circuits.pool import MOST_WIRES, CircuitError
 from spaces.document import complaint
 
 if TYPE_CHECKING:
     import networkx
 
-MOST_WIRES = 127  # a wire is an int8
 FARTHEST = 99  # the largest distance of a heavy-hexagon lattice
 NAMES = ("all", "line", "ring", "directed_line", "directed_ring", "grid", "heavy_hex", "edges", "directed")
 SHAPED = {  # what may be written behind a name

@@ -25,9 +25,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spaces.circuits.coupling import MOST_WIRES
 from spaces.circuits.gates import CODES, GATES, MAX_WIRES, symmetric, wires_of
-from spaces.circuits.pool import END, CircuitError, Pool, own_parameters
+from spaces.circuits.pool import END, MOST_WIRES, CircuitError, Pool, own_parameters
 from spaces.document import complaint
 
 Scheme = Literal["binary", "signed"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,13 @@ from spaces.files import write_whole
 
 END = -1  # the code behind a circuit's last gate; also a wire or a parameter that a gate does not have
 
+MOST_WIRES = 127  # a wire is an int8
+DTYPES = {"op": np.int8, "wire": np.int8, "parameter": np.int32, "length": np.int32, "theta": np.float64}
+
 GateRow = tuple  # ("RY", 0, 0.3) or ("CNOT", 0, 1): a gate's name, its wires, its angles
+
+
+DAMAGE = (OSError, KeyError, ValueError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class CircuitError(StudyError):
@@ -49,11 +57,12 @@ class Pool:
     theta: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "op", np.ascontiguousarray(self.op, np.int8))
-        object.__setattr__(self, "wire", np.ascontiguousarray(self.wire, np.int8))
-        object.__setattr__(self, "parameter", np.ascontiguousarray(self.parameter, np.int32))
-        object.__setattr__(self, "length", np.ascontiguousarray(self.length, np.int32))
-        object.__setattr__(self, "theta", np.ascontiguousarray(self.theta, np.float64))
+        for name, kind in DTYPES.items():
+            array = np.ascontiguousarray(getattr(self, name), kind)
+            if name != "theta":  # what has been checked must stay as it is: compiled code trusts it
+                array = array.view()
+                array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
     def __len__(self) -> int:
         return len(self.op)
@@ -81,7 +90,7 @@ class Pool:
         ends[self.parameter >= self.theta.shape[1]] = 0
         return np.minimum(ends.max(1, initial=0), self.theta.shape[1]).astype(np.int32)
 
-    @property
+    @cached_property
     def inputs(self) -> int:
         """How many columns of data the circuits read."""
         takes = self.slots & (self.parameter >= 0)
@@ -142,9 +151,26 @@ class Pool:
         """This pool, if it can be.
 
         Raises:
-            CircuitError: an unknown code, a wire outside the register or twice in a gate, a parameter that is no
-                finite number; the first is named by circuit and gate.
+            CircuitError: arrays that do not fit each other, an unknown code, a wire outside the register or twice in
+                a gate, a parameter that is no finite number; the first is named by circuit and gate.
         """
+        if self.theta.ndim != 2 or len(self.theta) != len(self.op):
+            raise CircuitError(f"theta is {self.theta.shape}, wanted a row for each of {len(self.op)} circuits")
+        _ = self._sound
+        if not np.isfinite(self.theta).all():
+            row, column = np.argwhere(~np.isfinite(self.theta))[0]
+            raise CircuitError(f"circuit {row}: parameter {column} is {self.theta[row, column]}, no finite number")
+        return self
+
+    @cached_property
+    def _sound(self) -> bool:
+        """True; raises as `checked` does. Asked once, since all arrays but `theta` are read-only."""
+        if not 1 <= self.wires <= MOST_WIRES:
+            raise CircuitError(f"a register has 1 .. {MOST_WIRES} wires, found {self.wires}")
+        shapes = (self.wire.shape, self.parameter.shape, self.length.shape)
+        wanted = ((*self.op.shape, MAX_WIRES), self.op.shape, self.op.shape[:1])
+        if self.op.ndim != 2 or shapes != wanted:
+            raise CircuitError(f"op is {self.op.shape}, and wire, parameter and length are {shapes}, wanted {wanted}")
         wrong = np.flatnonzero((self.length < 0) | (self.length > self.op.shape[1]))
         if len(wrong):
             raise CircuitError(f"circuit {wrong[0]}: {self.length[wrong[0]]} gates in {self.op.shape[1]} slots")
@@ -158,11 +184,7 @@ class Pool:
         self._refuse((used == 2) & (self.wire[..., 0] == self.wire[..., 1]), "acts twice on one wire")
         takes = slots & (parameters_of()[np.where(slots, self.op, 0)] > 0)
         self._refuse(takes & (self.parameter < 0), "takes a parameter but has none")
-        bad = np.argwhere(~np.isfinite(self.theta))
-        if len(bad):
-            row, column = bad[0]
-            raise CircuitError(f"circuit {row}: parameter {column} is {self.theta[row, column]}, no finite number")
-        return self
+        return True
 
     def _refuse(self, wrong: NDArray[np.bool_], what: str) -> None:
         if wrong.any():
@@ -215,7 +237,7 @@ class Pool:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {f.name: file[f.name] for f in fields(Pool) if f.name != "wires"}
                 return Pool(int(file["wires"]), **arrays).checked()
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise CircuitError(f"{path}: no pool of circuits: {error}") from error
 
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spaces.circuits.coupling import MOST_WIRES, NAMES, Coupling, coupling
+from spaces.circuits.coupling import NAMES, Coupling, coupling
 from spaces.circuits.gates import CODES, GATE_SETS, GATES, MAX_WIRES
-from spaces.circuits.pool import CircuitError
+from spaces.circuits.pool import MOST_WIRES, CircuitError
 from spaces.circuits.sampler import LONGEST, REJECT, WEIGHT, Sampler, paper, paper_couplings
 from spaces.components import Field
 from spaces.document import Node, describe, parse

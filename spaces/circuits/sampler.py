@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.circuits.coupling import MOST_WIRES, Coupling, coupling, whole
+from spaces.circuits.coupling import Coupling, coupling, whole
 from spaces.circuits.gates import CODES, GATE_SETS, GATES, MAX_WIRES
-from spaces.circuits.pool import END, CircuitError, Pool, own_parameters
+from spaces.circuits.pool import END, MOST_WIRES, CircuitError, Pool, own_parameters
 from spaces.document import complaint
 from spaces.domains import Uniform
 

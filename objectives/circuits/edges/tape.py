@@ -114,13 +114,13 @@ def from_tape(circuit: Any, *args: Any, wires: Sequence[Any] | None = None, **kw
     place = _places(tape, wires)
     try:
         (numbers,), _ = qml.transforms.convert_to_numpy_parameters(tape)
-        (plain,), _ = decompose(numbers, _plain, skip_initial_state_prep=False, name="pretune")
+        (plain,), _ = decompose(numbers, is_plain, skip_initial_state_prep=False, name="pretune")
     except qml.exceptions.DeviceError as error:
-        raise CircuitError(complaint("", str(error), _names())) from None
+        raise CircuitError(complaint("", str(error), gate_names())) from None
     outside = [label for label in plain.wires if label not in place]
     if outside:
         raise CircuitError(complaint("", f"no wire {outside[0]!r}", map(repr, place)))
-    gates = [gate for operation in plain.operations for gate in _gates(operation, place)]
+    gates = [gate for operation in plain.operations for gate in gate_rows(operation, place)]
     return Pool.of(len(place), [gates])
 
 
@@ -135,14 +135,15 @@ def _slots(pool: Pool, row: int) -> list[tuple[str, list[int], list[int]]]:
 
 
 @cache
-def _names() -> dict[str, str]:
+def gate_names() -> dict[str, str]:
     """The gates of the table by the names that PennyLane gives to their operators."""
     with qml.QueuingManager.stop_recording():
         return {OPERATORS[g.name](*[0.0] * g.parameters, wires=range(g.wires)).name: g.name for g in GATES}
 
 
-def _plain(operation: Any) -> bool:
-    return operation.name in _names() or operation.name in PHASES
+def is_plain(operation: Any) -> bool:
+    """Whether an operator is a gate of the table, or one that does nothing."""
+    return operation.name in gate_names() or operation.name in PHASES
 
 
 def _recorded(circuit: Any, args: tuple, kwargs: dict[str, Any]) -> qml.tape.QuantumScript:
@@ -165,7 +166,12 @@ def _places(tape: qml.tape.QuantumScript, wires: Sequence[Any] | None) -> dict[A
     return {label: place for place, label in enumerate(labels)}
 
 
-def _gates(operation: Any, place: dict[Any, int]) -> list[GateRow]:
+def gate_rows(operation: Any, place: dict[Any, int]) -> list[GateRow]:
+    """A plain operator as gates of a pool, its labels in the places that `place` says.
+
+    Raises:
+        CircuitError: a batch of parameters.
+    """
     if operation.name in PHASES:
         return []
     if operation.batch_size is not None:
@@ -173,4 +179,4 @@ def _gates(operation: Any, place: dict[Any, int]) -> list[GateRow]:
     if operation.name == "Identity":  # PennyLane's has any number of wires
         return [("I", place[label]) for label in operation.wires]
     angles = [float(value) for value in operation.parameters]
-    return [(_names()[operation.name], *(place[label] for label in operation.wires), *angles)]
+    return [(gate_names()[operation.name], *(place[label] for label in operation.wires), *angles)]

@@ -50,12 +50,12 @@ def packed_task(task: Task, precision: DTypeLike) -> Costs:
         diagonals[o, : terms[o]] = np.repeat(observable.diagonals, 2**pad, axis=1)
         targets[o, : projectors[o]] = real_states(observable.targets, pad)
         weights[o, : projectors[o]] = observable.weights
-    imaginary = diagonals.imag if diagonals.imag.any() else np.zeros((count, 0, size))
+    imaginary = diagonals.imag.ravel() if diagonals.imag.any() else np.zeros(0)
     initial = np.zeros((0, 2 * size)) if task.initial is None else real_states(task.initial, pad)
     return Costs(
         masks,
         terms,
-        np.ascontiguousarray(diagonals.real, precision),
+        np.ascontiguousarray(diagonals.real.ravel(), precision),
         np.ascontiguousarray(imaginary, precision),
         np.ascontiguousarray(targets, precision),
         weights,

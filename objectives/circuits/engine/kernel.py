@@ -20,6 +20,7 @@ from objectives.circuits.engine.statevector import (
 )
 from objectives.circuits.engine.table import MAX_TURNS, Table
 
+WORTH = 2**17  # amplitudes visited, about a millisecond, for which another thread is started
 CHUNKS = 8  # ranges a thread, so that none waits long for another's dear circuits
 
 
@@ -67,12 +68,14 @@ def states_range(
             apply_gate(states[row], circuits, row, slot, table, angles[row], work)
 
 
-def shared(work: Callable[[int, int], None], count: int, threads: int) -> None:
-    """Calls `work(first, last)` over ranges that cover `count` circuits, on so many threads.
+def shared(work: Callable[[int, int], None], count: int, threads: int, effort: float) -> None:
+    """Calls `work(first, last)` over ranges that cover `count` circuits, on at most so many threads.
 
-    Which thread takes a range changes nothing in the results: every circuit is computed alone.
+    `effort` is about how many amplitudes one circuit visits; small jobs stay on the caller's thread. Which thread takes
+    a range changes nothing in the results: every circuit is computed alone.
     """
-    if threads == 1 or count == 1:
+    threads = min(threads, count, int(count * effort / WORTH))
+    if threads <= 1:
         work(0, count)
         return
     edges = np.linspace(0, count, min(count, threads * CHUNKS) + 1).astype(int)

@@ -27,6 +27,17 @@ def popcount(typing: Any, bits: Any) -> Any:
     return types.int64(types.int64), lambda context, builder, signature, args: builder.ctpop(args[0])
 
 
+@intrinsic
+def highest(typing: Any, bits: Any) -> Any:
+    """The highest bit that is set in an int64, which must not be 0, as a number with that bit alone."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zeros = builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.lshr(ir.Constant(args[0].type, -(2**63)), zeros)
+
+    return types.int64(types.int64), emit
+
+
 class _Block:
     """Emits operations on blocks of one floating-point type."""
 

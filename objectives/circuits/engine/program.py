@@ -38,14 +38,17 @@ class Circuits(NamedTuple):
 class Program(NamedTuple):
     """Room for the rotations of one circuit: masks X and Z, scale (its sign included) and source of each angle.
 
-    A source of -1 means that the scale is the angle itself.
+    A source of -1 means that the scale is the angle itself. The images of X_0, Z_0, X_1, … under the circuit's Clifford
+    gates are the words (image_x, image_z, image_p), (2n,) each; `fresh` holds those of one gate.
     """
 
     x: NDArray[np.int64]
     z: NDArray[np.int64]
     scale: NDArray[np.float64]
     source: NDArray[np.int64]
-    images: NDArray[np.int64]
+    image_x: NDArray[np.int64]
+    image_z: NDArray[np.int64]
+    image_p: NDArray[np.int64]
     fresh: NDArray[np.int64]
 
 
@@ -58,8 +61,10 @@ def room(slots: int, turns: int, wires: int) -> Program:
         np.empty(size, np.int64),
         np.empty(size, np.float64),
         np.empty(size, np.int64),
-        np.empty((2 * wires, 3), np.int64),
-        np.empty((4, 3), np.int64),
+        np.empty(2 * wires, np.int64),
+        np.empty(2 * wires, np.int64),
+        np.empty(2 * wires, np.int64),
+        np.empty(12, np.int64),
     )
 
 
@@ -77,48 +82,51 @@ def real_form(x: int, z: int, p: int, size: int) -> tuple[int, int, float]:
     return x | size, z | size, 1.0 if p & 3 == 0 else -1.0
 
 
-@njit(cache=True)
-def _image(images: NDArray, x: int, z: int, p: int, one: int, two: int) -> tuple[int, int, int]:
-    """The image of i^p X^x Z^z, whose bits are local to the wires `one` and `two`."""
+@njit(cache=True, inline="always")
+def _image(program: Program, x: int, z: int, p: int, one: int, two: int) -> tuple[int, int, int]:
+    """The image of i^p X^x Z^z, whose bits are local to the wires `one` and `two`: its letters' product."""
     out_x, out_z, out_p = 0, 0, p
-    for kind in range(2):
-        mask = z if kind else x
-        for k in range(2):
-            if mask >> k & 1:
-                row = 2 * (two if k else one) + kind
-                out_p += images[row, 2] + 2 * popcount(out_z & images[row, 0])
-                out_x ^= images[row, 0]
-                out_z ^= images[row, 1]
+    letters = (x & 1) | (x & 2) << 1 | (z & 1) << 1 | (z & 2) << 2  # X_0, Z_0, X_1, Z_1; letters of two wires commute
+    while letters:
+        letter = popcount((letters & -letters) - 1)
+        row = 2 * (two if letter > 1 else one) + (letter & 1)
+        out_p += program.image_p[row] + 2 * popcount(out_z & program.image_x[row])
+        out_x ^= program.image_x[row]
+        out_z ^= program.image_z[row]
+        letters &= letters - 1
     return out_x, out_z, out_p & 3
 
 
 @njit(cache=True)
 def compiled(circuits: Circuits, row: int, table: Table, program: Program) -> int:
     """Writes the rotations of a circuit into `program`, last to act first; returns how many there are."""
-    wires, images, fresh, count = circuits.wires, program.images, program.fresh, 0
+    wires, fresh, count = circuits.wires, program.fresh, 0
     size = 1 << wires
     for wire in range(wires):
         bit = size >> (wire + 1)
-        images[2 * wire, 0], images[2 * wire, 1], images[2 * wire, 2] = bit, 0, 0
-        images[2 * wire + 1, 0], images[2 * wire + 1, 1], images[2 * wire + 1, 2] = 0, bit, 0
+        program.image_x[2 * wire], program.image_z[2 * wire], program.image_p[2 * wire] = bit, 0, 0
+        program.image_x[2 * wire + 1], program.image_z[2 * wire + 1], program.image_p[2 * wire + 1] = 0, bit, 0
     for slot in range(circuits.length[row] - 1, -1, -1):
         code = circuits.op[row, slot]
-        one, two = circuits.wire[row, slot, 0], circuits.wire[row, slot, 1]
+        one, two = int(circuits.wire[row, slot, 0]), int(circuits.wire[row, slot, 1])
         if table.clifford[code]:
-            for g in range(4):
-                if table.moved[code, g]:
-                    x, z, p = table.image[code, g, 0], table.image[code, g, 1], table.image[code, g, 2]
-                    fresh[g, 0], fresh[g, 1], fresh[g, 2] = _image(images, x, z, p, one, two)
-            for g in range(4):
-                if table.moved[code, g]:
-                    target = 2 * (two if g > 1 else one) + (g & 1)
-                    images[target, 0], images[target, 1], images[target, 2] = fresh[g, 0], fresh[g, 1], fresh[g, 2]
+            moved = table.moved[code]
+            for k in range(moved):
+                g = table.which[code, k]
+                x, z, p = table.image[code, g, 0], table.image[code, g, 1], table.image[code, g, 2]
+                fresh[3 * k], fresh[3 * k + 1], fresh[3 * k + 2] = _image(program, x, z, p, one, two)
+            for k in range(moved):
+                g = table.which[code, k]
+                target = 2 * (two if g > 1 else one) + (g & 1)
+                program.image_x[target] = fresh[3 * k]
+                program.image_z[target] = fresh[3 * k + 1]
+                program.image_p[target] = fresh[3 * k + 2]
             continue
         for k in range(table.turns[code] - 1, -1, -1):
             x, z = table.x[code, k], table.z[code, k]
             if x | z == 0:
                 continue  # a global phase
-            x, z, p = _image(images, x, z, popcount(x & z), one, two)
+            x, z, p = _image(program, x, z, popcount(x & z), one, two)
             x, z, sign = real_form(x, z, p, size)
             source = table.source[code, k]
             program.x[count], program.z[count] = x, z

@@ -13,19 +13,23 @@ from numba import njit
 from numpy.typing import NDArray
 
 from objectives.circuits.engine.lanes import popcount
+from objectives.circuits.engine.program import Program
 
 
 @njit(cache=True)
-def stabilised(v: NDArray, images: NDArray, words: NDArray, places: NDArray, phases: NDArray) -> None:
-    """Writes the state into `v`, 2N real numbers, up to its global phase.
+def stabilised(v: NDArray, program: Program, words: NDArray, places: NDArray, phases: NDArray) -> None:
+    """Writes the state into `v`, 2N real numbers, up to its global phase, from the images in `program`.
 
-    `images` (2n, 3) are those of X_0, Z_0, X_1, … as (x, z, p) of i^p X^x Z^z; `words` (n, 3), `places` and `phases`
-    (N,) are room to work in.
+    `words` (n, 3), `places` and `phases` (N,) are room to work in.
     """
     wires, size = words.shape[0], v.size >> 1
     for wire in range(wires):
-        for k in range(3):
-            words[wire, k] = images[2 * wire + 1, k]
+        row = 2 * wire + 1
+        words[wire, 0], words[wire, 1], words[wire, 2] = (
+            program.image_x[row],
+            program.image_z[row],
+            program.image_p[row],
+        )
     flips = _eliminate(words, 0, 0, size)
     _eliminate(words, flips, 1, size)
     basis = 0

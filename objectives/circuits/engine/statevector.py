@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from objectives.circuits.engine.lanes import LANES, SHIFT, add_masked, popcount, turn, turn_both
+from objectives.circuits.engine.lanes import LANES, SHIFT, add_masked, highest, popcount, turn, turn_both
 from objectives.circuits.engine.program import Circuits, Program, real_form, spread
 from objectives.circuits.engine.stabiliser import stabilised
 from objectives.circuits.engine.table import Table
@@ -27,7 +27,7 @@ class Costs(NamedTuple):
     Attributes:
         masks: the flips of each observable: int64 (O, M).
         terms: how many of them it has: int64 (O,).
-        real, imaginary: their diagonals: (O, M, N); `imaginary` is (O, 0, N) where all are real.
+        real, imaginary: their diagonals one after the other: (O·M·N,); `imaginary` is empty where all are real.
         targets: states to project on, as 2N real numbers: (O, T, 2N).
         weights: their weights: float64 (O, T).
         which: each sample's observable: int64 (K,).
@@ -94,14 +94,11 @@ def rotate(v: NDArray, x: int, z: int, c: float, s: float, signs: NDArray) -> No
             at = s if popcount(h & z) & 1 == 0 else -s
             turn(v, h << SHIFT, h << SHIFT, low, signs, row, c, at, at)
     else:
-        pivot = 1
-        while 2 * pivot <= x:
-            pivot *= 2
-        odd = popcount(x & z) & 1
-        for base in range(0, blocks, 2 * pivot):
-            for h in range(base, base + pivot):
-                at = s if popcount(h & z) & 1 == 0 else -s
-                turn(v, h << SHIFT, (h ^ x) << SHIFT, low, signs, row, c, at, -at if odd else at)
+        below, odd = highest(x) - 1, popcount(x & z) & 1
+        for pair in range(blocks >> 1):
+            h = 2 * pair - (pair & below)  # the pair's block without the pivot bit
+            at = s if popcount(h & z) & 1 == 0 else -s
+            turn(v, h << SHIFT, (h ^ x) << SHIFT, low, signs, row, c, at, -at if odd else at)
 
 
 @njit(cache=True, fastmath=FAST, inline="always")
@@ -116,17 +113,14 @@ def rotate_both(v: NDArray, w: NDArray, x: int, z: int, c: float, s: float, sign
             unit = one if popcount(h & z) & 1 == 0 else -one
             turn_both(v, w, total, h << SHIFT, h << SHIFT, low, signs, row, c, unit * s, unit * s, unit, one - one)
     else:
-        pivot = 1
-        while 2 * pivot <= x:
-            pivot *= 2
-        relative = -one if popcount(x & z) & 1 else one
-        for base in range(0, blocks, 2 * pivot):
-            for h in range(base, base + pivot):
-                unit = one if popcount(h & z) & 1 == 0 else -one
-                other = unit * relative
-                turn_both(
-                    v, w, total, h << SHIFT, (h ^ x) << SHIFT, low, signs, row, c, unit * s, other * s, unit, other
-                )  # fmt: skip
+        below, relative = highest(x) - 1, -one if popcount(x & z) & 1 else one
+        for pair in range(blocks >> 1):
+            h = 2 * pair - (pair & below)
+            unit = one if popcount(h & z) & 1 == 0 else -one
+            other = unit * relative
+            turn_both(
+                v, w, total, h << SHIFT, (h ^ x) << SHIFT, low, signs, row, c, unit * s, other * s, unit, other
+            )  # fmt: skip
     result = 0.0
     for lane in range(LANES):
         result += total[lane]
@@ -154,7 +148,7 @@ def prepare(circuits: Circuits, row: int, table: Table, program: Program, costs:
     """Writes into `room.start` what the circuit's Clifford gates make of each sample's first state."""
     size = room.state.size
     if costs.initial.shape[0] == 0:
-        stabilised(room.start, program.images, room.words, room.places, room.phases)
+        stabilised(room.start, program, room.words, room.places, room.phases)
     for k in range(costs.initial.shape[0]):
         start = room.start[k * size : (k + 1) * size]
         start[:] = costs.initial[k]
@@ -164,12 +158,12 @@ def prepare(circuits: Circuits, row: int, table: Table, program: Program, costs:
 
 
 @njit(cache=True, inline="always")
-def set_angles(program: Program, count: int, theta: NDArray, inputs: NDArray, room: Room) -> None:
-    """The cosine and sine of half of each rotation's angle."""
+def set_angles(program: Program, count: int, theta: NDArray, inputs: NDArray, k: int, room: Room) -> None:
+    """The cosine and sine of half of each rotation's angle, for sample k."""
     for j in range(count):
         source, angle = program.source[j], program.scale[j]
         if source >= theta.size:
-            angle *= inputs[source - theta.size]
+            angle *= inputs[k, source - theta.size]
         elif source >= 0:
             angle *= theta[source]
         room.cosines[j], room.sines[j] = math.cos(0.5 * angle), math.sin(0.5 * angle)
@@ -179,21 +173,21 @@ def set_angles(program: Program, count: int, theta: NDArray, inputs: NDArray, ro
 def observe(v: NDArray, w: NDArray, costs: Costs, o: int) -> float:
     """Writes H v into `w` and returns ⟨v|H|v⟩, for observable o."""
     size = v.size >> 1
-    w[:] = 0
+    for i in range(w.size):
+        w[i] = 0
     one = w[0] + 1
     for m in range(costs.terms[o]):
         low, high = costs.masks[o, m] & (LANES - 1), costs.masks[o, m] >> SHIFT
-        real = costs.real[o, m]
+        first = (o * costs.masks.shape[1] + m) * size
         for h in range(size >> SHIFT):
             to, source = h << SHIFT, (h ^ high) << SHIFT
-            add_masked(w, to, real, to, v, source, low, one)
-            add_masked(w, size + to, real, to, v, size + source, low, one)
-        if costs.imaginary.shape[1]:
-            imaginary = costs.imaginary[o, m]
+            add_masked(w, to, costs.real, first + to, v, source, low, one)
+            add_masked(w, size + to, costs.real, first + to, v, size + source, low, one)
+        if costs.imaginary.size:
             for h in range(size >> SHIFT):
                 to, source = h << SHIFT, (h ^ high) << SHIFT
-                add_masked(w, to, imaginary, to, v, size + source, low, -one)
-                add_masked(w, size + to, imaginary, to, v, source, low, one)
+                add_masked(w, to, costs.imaginary, first + to, v, size + source, low, -one)
+                add_masked(w, size + to, costs.imaginary, first + to, v, source, low, one)
     for t in range(costs.targets.shape[1]):
         target, real_overlap, imaginary_overlap = costs.targets[o, t], 0.0, 0.0
         for i in range(size):
@@ -218,14 +212,16 @@ def value_and_gradient(
 
     `room.start` holds the prepared state where all samples begin at |0…0⟩; else it must be prepared by sample.
     """
-    gradient[:] = 0
+    for p in range(theta.size):
+        gradient[p] = 0
     samples, value = costs.which.size, 0.0
     size = room.state.size
     for k in range(samples):
         if k == 0 or costs.inputs.shape[1]:
-            set_angles(program, count, theta, costs.inputs[k], room)
+            set_angles(program, count, theta, costs.inputs, k, room)
         first = k * size if costs.initial.shape[0] else 0
-        room.state[:] = room.start[first : first + size]
+        for i in range(size):
+            room.state[i] = room.start[first + i]
         value += _one_sample(theta.size, gradient, program, count, costs, costs.which[k], wanted, room)
     for p in range(theta.size):
         gradient[p] /= samples

@@ -26,7 +26,7 @@ class Table(NamedTuple):
         source: its parameter, -1 for a constant: int64 (G, MAX_TURNS).
         clifford: 1 for gates that turn Pauli words into Pauli words: int64 (G,).
         image: what g Q g† is for Q = X_0, Z_0, X_1, Z_1, as (x, z, p) of i^p X^x Z^z: int64 (G, 4, 3).
-        moved: 1 where that is not Q itself: int64 (G, 4).
+        moved, which: how many of them are not Q itself, and which: int64 (G,) and (G, 4).
     """
 
     turns: NDArray[np.int64]
@@ -37,6 +37,7 @@ class Table(NamedTuple):
     clifford: NDArray[np.int64]
     image: NDArray[np.int64]
     moved: NDArray[np.int64]
+    which: NDArray[np.int64]
 
 
 @cache
@@ -51,6 +52,7 @@ def table() -> Table:
         np.full((count, MAX_TURNS), -1),
         np.zeros(count, np.int64),
         np.zeros((count, 2 * MAX_WIRES, 3), np.int64),
+        np.zeros(count, np.int64),
         np.zeros((count, 2 * MAX_WIRES), np.int64),
     )
     for code, gate in enumerate(GATES):
@@ -63,7 +65,8 @@ def table() -> Table:
         if images is not None:
             flat.clifford[code] = 1
             flat.image[code, : len(images)] = images
-            flat.moved[code, : len(images)] = [image != own for image, own in zip(images, GENERATORS, strict=False)]
+            moved = [g for g, image in enumerate(images) if image != GENERATORS[g]]
+            flat.moved[code], flat.which[code, : len(moved)] = len(moved), moved
     for array in flat:
         array.flags.writeable = False
     return flat

@@ -122,7 +122,7 @@ def test_gates_may_share_a_parameter():
 
 @pytest.mark.parametrize("precision", ["double", "single"])
 def test_threads_change_nothing(precision):
-    pool = sample(paper(), 200, np.random.default_rng(0))
+    pool = sample(paper(), 3000, np.random.default_rng(0))
     for training in (None, Training("adam", 0.1, 5)):
         one, two = (evaluate(pool, task(ising(4)), training, Batch(precision, t)) for t in (1, 2))
         for name in ("values", "gradients", "best", "best_theta", "steps"):
