@@ -331,7 +331,7 @@ BAD = {  # what is called, what the one message says
     "missing pool": (["evaluate", "nowhere.npz", "--task", "ghz"], ["nowhere.npz: no such file"]),
     "damaged pool": (["evaluate", "torn.npz", "--task", "ghz"], ["torn.npz: no pool of circuits"]),
     "bent pool": (["evaluate", "bent.npz", "--task", "ghz"], ["bent.npz: no pool of circuits"]),
-    "short pool": (["draw", "short.npz"], ["short.npz: no pool of circuits: its arrays wanted a row for each"]),
+    "short pool": (["draw", "short.npz"], ["short.npz: no pool of circuits: theta is (1, 2), wanted a row for each"]),
     "empty pool": (["evaluate", "empty.npz", "--task", "ghz"], ["empty.npz: the pool has no circuits"]),
     "OpenQASM": (["evaluate", "bad.qasm", "--task", "ghz"], ["bad.qasm:3: ", "'foo'"]),
     "file of words": (["evaluate", "--hamiltonian", "words.txt"], ["words.txt:2: "]),

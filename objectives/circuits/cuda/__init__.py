@@ -1,6 +1,6 @@
 """The batch engine on a GPU: one block of threads trains one circuit, from its first step to its last.
 
-The processor moves the Clifford gates away and prepares first states (`programs`), while the GPU (`kernels`) works on
+The processor moves the Clifford gates away and prepares first states (`arrays`), while the GPU (`kernels`) works on
 the circuits before. Needs an NVIDIA GPU and numba's CUDA target: the package `numba-cuda`, or a numba that has it.
 """
 
@@ -11,10 +11,10 @@ from functools import lru_cache
 from types import ModuleType
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from objectives.circuits.batch import PRECISIONS, cores, rule
-from objectives.circuits.cuda.programs import Programs, programs, rotations
+from objectives.circuits.cuda.arrays import Programs, Results, programs, rotations
 from objectives.circuits.engine.costs import KEPT, packed_pool, packed_task
 from objectives.circuits.engine.optimise import Moments, Rule
 from objectives.circuits.engine.statevector import Costs
@@ -27,7 +27,7 @@ from spaces.circuits.pool import CircuitError, Pool
 OUTSIDE = ("rotosolve", "lbfgs")  # optimisers that stay on the processor and ask the GPU for costs
 MOST_CIRCUITS = 16_384  # on the GPU at once: enough to fill it, few enough to prepare the next ones meanwhile
 MOST_BYTES = 2**28  # that they are to take there
-FEWEST_THREADS, MOST_THREADS, MOST_ALLOWED = 32, 256, 1024  # a block: a warp, and what still leaves each thread work
+FEWEST_THREADS, MOST_THREADS = 32, 256  # a block: a warp, and what the registers of every GPU suffice for
 PAIRS = 8  # pairs of numbers for each thread before another warp is worth its share of the sums
 USUAL_SHARED = 48 * 2**10  # bytes of shared memory a block, where the device (numba's simulator) does not say
 WIRES = range(3, 33)  # registers that are tried when one does not fit
@@ -68,14 +68,14 @@ class Cuda:
         threads, shared = self._block(kernels, costs, int(count.max(initial=0)))
         on_gpu, pending = task_on_gpu(task, precision), None
         own = np.full(len(pool), pool.theta.shape[1]) if task.inputs.shape[1] else pool.parameters.astype(int)
-        found = unfilled(kernels, pool)
-        for part in parts(kernels, pool, costs, count):
+        found = unfilled(pool)
+        for part in parts(cuda, pool, costs, count):
             prepared = programs(packed_pool(pool[part], task.idle), count[part], costs, precision, cores())
             if pending:
                 fetch(found, *pending)
-            results = kernels.Results(*(cuda.to_device(array[part]) for array in found))
+            results = Results(*(cuda.to_device(array[part]) for array in found))
             moments = Moments(*(cuda.to_device(np.zeros_like(pool.theta[part])) for _ in range(2)))
-            kernels.train[len(prepared.count), threads, 0, shared](
+            kernels.train[len(prepared.start), threads, 0, shared](
                 Programs(*map(cuda.to_device, prepared)), cuda.to_device(own[part]), on_gpu, steps, gradients, moments,
                 results,
             )  # fmt: skip
@@ -86,16 +86,16 @@ class Cuda:
 
     def _block(self, kernels: ModuleType, costs: Costs, rotations: int) -> tuple[int, int]:
         """The threads of a block and the bytes of shared memory that it needs."""
-        if self.threads % kernels.ROWS or not 0 <= self.threads <= MOST_ALLOWED:
-            allowed = f"multiples of {kernels.ROWS} up to {MOST_ALLOWED}, or 0"
+        if self.threads % kernels.ROWS or not 0 <= self.threads <= MOST_THREADS:
+            allowed = f"0 (chosen) and multiples of {kernels.ROWS} up to {MOST_THREADS}"
             raise CircuitError(f"{self.threads} threads a block; allowed: {allowed}")
 
         def block(size: int) -> tuple[int, int]:
             threads = self.threads or min(MOST_THREADS, max(FEWEST_THREADS, size // PAIRS))
-            return threads, kernels.shared_bytes(size, threads, rotations, costs.real.itemsize)
+            return threads, kernels.shared_bytes(size, threads, rotations, costs.targets.itemsize)
 
-        device, size = kernels.cuda.current_context().device, costs.real.shape[2]
-        limit = getattr(device, "MAX_SHARED_MEMORY_PER_BLOCK", USUAL_SHARED) - kernels.STATIC_BYTES
+        device, size = kernels.cuda.current_context().device, costs.targets.shape[2] // 2
+        limit = getattr(device, "MAX_SHARED_MEMORY_PER_BLOCK", USUAL_SHARED)
         if block(size)[1] > limit:
             most = max((wires for wires in WIRES if block(2**wires)[1] <= limit), default=0)
             raise CircuitError(
@@ -127,12 +127,12 @@ def gpu() -> ModuleType:
 
 
 @lru_cache(maxsize=KEPT)
-def task_on_gpu(task: Task, precision: DTypeLike) -> Costs:
+def task_on_gpu(task: Task, precision: type) -> Costs:
     """A task's arrays on the device, kept for the next call.
 
     Where there are no masks, projectors, imaginary parts or inputs, there is a 0: numba takes empty arrays for a type
-    of their own, and would compile the kernel again. The kernel skips weights of 0, and takes imaginary parts for real
-    ones' only where there are as many.
+    of their own, and would compile the kernel again. The kernel skips weights of 0, and imaginary parts where there are
+    not as many as real ones.
     """
     cuda, costs = gpu().cuda, packed_task(task, precision)
     fits(cuda, sum(array.nbytes for array in costs), f"the observables of {task.name}")
@@ -148,24 +148,24 @@ def fits(cuda: ModuleType, size: float, what: str) -> float:
     return SHARE * free
 
 
-def parts(kernels: ModuleType, pool: Pool, costs: Costs, count: NDArray) -> list[slice]:
+def parts(cuda: ModuleType, pool: Pool, costs: Costs, count: NDArray) -> list[slice]:
     """The pool in parts that fit into the memory of the GPU, and twice into that of the processor."""
-    states = max(1, len(costs.initial)) * 2 * costs.real.shape[2] * costs.real.itemsize
+    states = max(1, len(costs.initial)) * costs.targets.shape[2] * costs.targets.itemsize
     each = states + 20 * int(count.max(initial=0)) + 64 * (1 + pool.theta.shape[1])
-    most = min(MOST_BYTES, fits(kernels.cuda, each, "a circuit's first states"))
+    most = min(MOST_BYTES, fits(cuda, each, "a circuit's first states"))
     step = int(max(1, min(MOST_CIRCUITS, most // each)))
     afford(2 * each * min(step, len(pool)), "the circuits' first states")
     return [slice(first, first + step) for first in range(0, len(pool), step)]
 
 
-def unfilled(kernels: ModuleType, pool: Pool) -> tuple:
+def unfilled(pool: Pool) -> Results:
     """Results before anything is done."""
     values, steps = np.zeros(len(pool)), np.zeros(len(pool), np.int64)
     theta = pool.theta.copy()
-    return kernels.Results(theta, values, np.zeros_like(theta), values.copy(), theta.copy(), steps)
+    return Results(theta, values, np.zeros_like(theta), values.copy(), theta.copy(), steps)
 
 
-def fetch(found: tuple, part: slice, results: tuple) -> None:
+def fetch(found: Results, part: slice, results: tuple) -> None:
     """Writes the results of a part, waiting for them."""
     for array, on_gpu in zip(found, results, strict=True):
         array[part] = on_gpu.copy_to_host()

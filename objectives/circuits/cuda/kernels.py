@@ -1,45 +1,33 @@
 """What runs on the GPU: a block of threads trains one circuit, its state and its dual in the block's shared memory.
 
-The steps are those of `engine.statevector` and `engine.optimise`. The word of a rotation always flips some entry of the
-2N real numbers (`program.real_form`: X = 0 would need a word that is not Hermitian), so they fall into N pairs, and the
-threads share the pairs out. Sums over a block are taken in a fixed order, so results do not depend on scheduling.
+The steps are those of `engine.statevector` and `engine.optimise`. A rotation's X is never 0 (`program.real_form`: its
+word would not be Hermitian), so the 2N real numbers fall into N pairs that it rotates, and the threads share the pairs
+out. Sums over a block are taken in a fixed order, so that results do not depend on how threads are scheduled.
+
+Only what works in numba's CUDA target and in its simulator is used: no warp intrinsics, no built-in min and max, and no
+shared memory of a fixed size, which the simulator's threads may each make for themselves.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numba import cuda, float64
+from numba.core.errors import NumbaPerformanceWarning
 from numpy.typing import NDArray
 
-from objectives.circuits.cuda.programs import Programs
+from objectives.circuits.cuda.arrays import Programs, Results
 from objectives.circuits.engine import optimise
 from objectives.circuits.engine.optimise import Moments, Rule
 from objectives.circuits.engine.statevector import Costs
 
 ROWS = 8  # sums that are taken at once; a block has a multiple of so many threads
-STATIC_BYTES = 8 * ROWS  # of shared memory that a block has besides
 TURN = 2 * math.pi
 
-
-class Results(NamedTuple):
-    """What becomes of C circuits; see `evaluate.Evaluation`.
-
-    Attributes:
-        theta: the parameters, before and after: (C, P).
-        values, best, steps: (C,).
-        gradients: 0 before: (C, P).
-        best_theta: `theta` before: (C, P).
-    """
-
-    theta: NDArray[np.float64]
-    values: NDArray[np.float64]
-    gradients: NDArray[np.float64]
-    best: NDArray[np.float64]
-    best_theta: NDArray[np.float64]
-    steps: NDArray[np.int64]
+warnings.filterwarnings("ignore", "Grid size", NumbaPerformanceWarning)  # a pool may be small
 
 
 class Shared(NamedTuple):
@@ -63,7 +51,7 @@ class Shared(NamedTuple):
 
 def shared_bytes(size: int, threads: int, rotations: int, item: int) -> int:
     """The shared memory that a block must be launched with, for N = `size` and numbers of `item` bytes."""
-    return item * (4 * size + ROWS * (threads + threads // ROWS) + 3 * rotations)
+    return 8 * ROWS + item * (4 * size + ROWS * (threads + threads // ROWS) + 3 * rotations)
 
 
 update = cuda.jit(device=True)(optimise.update.py_func)
@@ -83,10 +71,10 @@ def add_up(rows: int, shared: Shared) -> None:
     cuda.syncthreads()
     if thread < rows * width:
         at = thread // width * stride(threads) + thread % width
-        total = partial[at]
+        some = partial[at]
         for k in range(1, ROWS):
-            total += partial[at + k * width]
-        partial[at] = total
+            some += partial[at + k * width]
+        partial[at] = some
     cuda.syncthreads()
     if thread < rows:
         total = 0.0
@@ -97,7 +85,7 @@ def add_up(rows: int, shared: Shared) -> None:
 
 
 @cuda.jit(device=True)
-def ends(pair: int, x: int) -> tuple[int, int]:
+def ends(pair: int, x: int) -> tuple[np.uint32, np.uint32]:
     """The two entries of a pair, the one without the highest bit of x first; unsigned, lest indexing minds a sign."""
     pivot = 1 << (31 - cuda.clz(x))
     one = np.uint32(pair + (pair & -pivot))
@@ -147,13 +135,13 @@ def rotate_both(v: NDArray, w: NDArray, x: int, z: int, c: float, s: float) -> f
 @cuda.jit(device=True)
 def set_angles(row: int, programs: Programs, theta: NDArray, inputs: NDArray, shared: Shared) -> None:
     """The cosine and sine of half of each rotation's angle."""
-    for j in range(cuda.threadIdx.x, programs.count[row], cuda.blockDim.x):
+    for j in range(cuda.threadIdx.x, programs.rotations[row], cuda.blockDim.x):
         source, angle = programs.source[row, j], 0.5 * programs.scale[row, j]
         if source >= theta.size:
             angle *= inputs[source - theta.size]
         elif source >= 0:
             angle *= theta[source]
-        shared.cosines[j] = angle - TURN * math.floor(angle / TURN + 0.5)  # while it is exact: then rounded, if single
+        shared.cosines[j] = angle - TURN * math.floor(angle / TURN + 0.5)  # small before it is rounded, if single
         half = shared.cosines[j]
         shared.cosines[j], shared.sines[j] = math.cos(half), math.sin(half)
 
@@ -166,12 +154,12 @@ def observe(costs: Costs, o: int, shared: Shared) -> float:
     for i in range(thread, size, threads):
         real, imaginary = v.dtype.type(0), v.dtype.type(0)
         for m in range(costs.terms[o]):
-            source = i ^ costs.masks[o, m]
-            real += costs.real[o, m, i] * v[source]
-            imaginary += costs.real[o, m, i] * v[size + source]
-            if costs.imaginary.shape[1] == costs.real.shape[1]:
-                real -= costs.imaginary[o, m, i] * v[size + source]
-                imaginary += costs.imaginary[o, m, i] * v[source]
+            source, at = i ^ costs.masks[o, m], (o * costs.masks.shape[1] + m) * size + i
+            real += costs.real[at] * v[source]
+            imaginary += costs.real[at] * v[size + source]
+            if costs.imaginary.size == costs.real.size:
+                real -= costs.imaginary[at] * v[size + source]
+                imaginary += costs.imaginary[at] * v[source]
         w[i], w[size + i] = real, imaginary
     for t in range(costs.targets.shape[1]):
         if costs.weights[o, t] != 0:
@@ -204,7 +192,7 @@ def project(target: NDArray, weight: float, shared: Shared) -> None:
 @cuda.jit(device=True)
 def go_back(row: int, programs: Programs, shared: Shared) -> None:
     """Takes ψ and λ back through the rotations and adds each one's λᵀ G ψ to its slope."""
-    thread, threads, count = cuda.threadIdx.x, cuda.blockDim.x, programs.count[row]
+    thread, threads, count = cuda.threadIdx.x, cuda.blockDim.x, programs.rotations[row]
     for j in range(count):
         shared.partial[j % ROWS * stride(threads) + thread] = rotate_both(
             shared.state, shared.dual, programs.x[row, j], programs.z[row, j], shared.cosines[j], -shared.sines[j]
@@ -224,7 +212,7 @@ def value_and_gradient(
 ) -> float:
     """The cost at `theta`, and its gradient into `gradient` (P,) if `wanted`; all threads return the same."""
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
-    count, samples, value = programs.count[row], costs.which.size, 0.0
+    count, samples, value = programs.rotations[row], costs.which.size, 0.0
     cuda.syncthreads()  # θ is set, and nobody reads the slopes of the step before any more
     for j in range(thread, count, threads):
         shared.slopes[j] = 0
@@ -251,17 +239,19 @@ def value_and_gradient(
 
 
 @cuda.jit(device=True)
-def layout(memory: NDArray, totals: NDArray, size: int, rotations: int) -> Shared:
-    """A block's shared memory, shared out; `size` is 2N."""
-    angles = 2 * size + ROWS * stride(cuda.blockDim.x)
+def layout(totals: NDArray, memory: NDArray, size: int, rotations: int) -> Shared:
+    """A block's shared memory, shared out: it is `memory`, and its beginning is `totals`; `size` is 2N."""
+    state = 8 * ROWS // memory.itemsize
+    partial = state + 2 * size
+    angles = partial + ROWS * stride(cuda.blockDim.x)
     return Shared(
-        memory[:size],
-        memory[size : 2 * size],
-        memory[2 * size : angles],
+        memory[state : state + size],
+        memory[state + size : partial],
+        memory[partial:angles],
         memory[angles : angles + rotations],
         memory[angles + rotations : angles + 2 * rotations],
         memory[angles + 2 * rotations : angles + 3 * rotations],
-        totals,
+        totals[:ROWS],
     )
 
 
@@ -274,9 +264,8 @@ def train(
     `own` (C,) says how many parameters each circuit has, `moments` (C, P) are 0; see `shared_bytes` for the launch.
     """
     row, thread, threads = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
-    memory = cuda.shared.array(0, programs.start.dtype)
-    totals = cuda.shared.array(ROWS, float64)
-    shared = layout(memory, totals, programs.start.shape[2], programs.x.shape[1])
+    totals, memory = cuda.shared.array(0, float64), cuda.shared.array(0, programs.start.dtype)  # the same memory
+    shared = layout(totals, memory, programs.start.shape[2], programs.x.shape[1])
     theta, gradient, best_theta = results.theta[row], results.gradients[row], results.best_theta[row]
     value, best, taken, going = 0.0, 0.0, 0, True
     while going:
