@@ -31,7 +31,8 @@ def cores() -> int:
 def rule(training: Training) -> Rule:
     """The numbers of a training that is done within the kernel."""
     kind = KINDS[training.optimiser]
-    return Rule(kind, training.step, training.steps, training.tolerance, EPSILON, BETA1, BETA2)
+    numbers = float(training.step), int(training.steps), float(training.tolerance)  # one type, one compilation
+    return Rule(kind, *numbers, EPSILON, BETA1, BETA2)
 
 
 @dataclass(frozen=True)

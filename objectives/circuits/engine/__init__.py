@@ -17,7 +17,7 @@ def _forget_stale() -> None:
     """Removes compiled code that is older than a source: numba watches a function's own file, not those it calls."""
     here = Path(__file__).parent
     newest = max(source.stat().st_mtime for source in here.glob("*.py"))
-    for folder in (here, here.parent):
+    for folder in (here, here.parent, here.parent / "cuda"):
         for index in (folder / "__pycache__").glob("*.nbi"):
             if index.stat().st_mtime < newest:
                 index.unlink(missing_ok=True)
