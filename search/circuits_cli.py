@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -162,15 +162,11 @@ def evaluate(
     count: int | None,
     seed: int,
     evaluator: str,
-    precision: str | None,
-    threads: int | None,
-    depolarizing: float | None,
-    damping: float | None,
     top: int,
     out: Path | None,
     save_best: Path | None,
     no_training: bool,
-    **training: str | None,
+    **numbers: Any,
 ) -> None:
     """Train circuits for a task and rank them.
 
@@ -192,21 +188,17 @@ def evaluate(
 
     _writable(out, ())
     _writable(save_best, (*QASM, *POOL))
-    trained = given.training(training, no_training)
-    noise = {"depolarizing": depolarizing, "damping": damping}
-    runs = given.evaluator(evaluator, {"precision": precision, "threads": threads, **noise})
+    runs = given.evaluator(evaluator, {name: numbers.pop(name) for name in given.SETTINGS})
+    trained = given.training(numbers, no_training)
     space, written = given.sections(source) if source is None or source.suffix in given.SPACE else (None, None)
     named = given.asked(name, hamiltonian)
     task = given.task(named or written, settings, Path() if named or not source else source.parent)
     if space:
         pool = given.drawn(given.sampler(space, task.wires), count or COUNT, seed)
-    elif count is not None:
-        raise StudyError(complaint("--count", f"{source} is no space to draw circuits from", given.SPACE))
     else:
-        pool = given.circuits(source or Path(), (*POOL, *QASM, *given.SPACE))
+        pool = given.undrawn(source or Path(), count, (*POOL, *QASM, *given.SPACE))
     if fitting(pool, task).inputs and save_best and save_best.suffix in QASM:
         raise StudyError(complaint(str(save_best), "these circuits read data, as OpenQASM text cannot", POOL))
-
     console, aside = _console(), _console(stderr=True)
     report.make_ready(pool, task, trained, runs, aside)
     console.print(report.wanted(task), "", sep="\n")
@@ -220,9 +212,14 @@ def evaluate(
         _write(out, report.as_csv(columns))
     if save_best:
         _save(best, save_best)
+    _show(best)
+
+
+def _show(pool: Pool) -> None:
+    """Draws a pool's first circuit."""
     from objectives.circuits.edges.drawing import draw
 
-    click.echo(draw(best, 0))
+    click.echo(draw(pool, 0))
 
 
 def _console(stderr: bool = False) -> Console:

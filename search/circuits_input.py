@@ -35,6 +35,7 @@ USES = {  # the settings of each evaluator
     "pennylane": ("depolarizing", "damping"),
     "cuda": ("precision",),
 }
+SETTINGS = ("precision", "threads", "depolarizing", "damping")
 
 
 def text(path: Path) -> str:
@@ -72,6 +73,13 @@ def circuits(path: Path, endings: Sequence[str]) -> Pool:
     if not len(pool):
         raise StudyError(complaint(str(path), "the pool has no circuits"))
     return pool
+
+
+def undrawn(path: Path, count: int | None, endings: Sequence[str]) -> Pool:
+    """What `circuits` gives, of which nobody may ask for so many."""
+    if count is not None:
+        raise StudyError(complaint("--count", f"{path} is no space to draw circuits from", SPACE))
+    return circuits(path, endings)
 
 
 def sections(path: Path | None) -> tuple[Node, Node | None]:

@@ -5,10 +5,10 @@ import pennylane as qml
 from hypothesis import strategies as st
 
 from objectives.circuits.observable import Observable
-from spaces.circuits.gates import GATES, matrix
+from spaces.circuits.gates import CODES, GATES, matrix
 from spaces.circuits.pool import Pool
 
-ANGLES = st.floats(-7, 7, allow_nan=False)
+ANGLES = st.floats(-10, 10)
 
 
 @st.composite
@@ -59,3 +59,25 @@ def dense_states(pool):
             state = np.moveaxis(state, range(width), rest[:width])
         states.append(state.reshape(-1))
     return np.array(states)
+
+
+@st.composite
+def circuits(draw, angles=ANGLES, gates=GATES):
+    """A pool of one circuit on up to four wires."""
+    wires = draw(st.integers(1, 4))
+    circuit = []
+    for gate in draw(st.lists(st.sampled_from([g for g in gates if g.wires <= wires]), max_size=8)):
+        on = draw(st.permutations(range(wires)))[: gate.wires]
+        circuit.append((gate.name, *on, *(draw(angles) for _ in range(gate.parameters))))
+    return Pool.of(wires, [circuit])
+
+
+def unitary(pool):
+    """The product of the gates' matrices, each spread over the register by tensor contraction."""
+    n = pool.wires
+    product = np.eye(2**n, dtype=complex).reshape([2] * n + [2**n])
+    for name, *rest in pool.gates(0):
+        count = GATES[CODES[name]].wires
+        on, small = list(rest[:count]), matrix(name, *rest[count:]).reshape([2] * (2 * count))
+        product = np.moveaxis(np.tensordot(small, product, (list(range(count, 2 * count)), on)), range(count), on)
+    return product.reshape(2**n, 2**n)

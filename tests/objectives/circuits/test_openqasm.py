@@ -6,6 +6,7 @@ import numpy as np
 import openqasm3
 import pennylane as qml
 import pytest
+from drawn import circuits, unitary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,30 +19,6 @@ from spaces.circuits.pool import CircuitError, Pool
 THREE = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[3] q;\n'
 TWO = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3];\ncreg c[3];\n'
 FOREIGN = [gate for gate in GATES if NAMES[gate.name] not in LACKING[3]]  # PennyLane's reader trips over definitions
-
-
-ANGLES = st.floats(-10, 10)
-
-
-@st.composite
-def circuits(draw, angles=ANGLES, gates=GATES):
-    wires = draw(st.integers(1, 4))
-    circuit = []
-    for gate in draw(st.lists(st.sampled_from([g for g in gates if g.wires <= wires]), max_size=8)):
-        on = draw(st.permutations(range(wires)))[: gate.wires]
-        circuit.append((gate.name, *on, *(draw(angles) for _ in range(gate.parameters))))
-    return Pool.of(wires, [circuit])
-
-
-def unitary(pool):
-    """The product of the gates' matrices, each spread over the register by tensor contraction."""
-    n = pool.wires
-    product = np.eye(2**n, dtype=complex).reshape([2] * n + [2**n])
-    for name, *rest in pool.gates(0):
-        count = GATES[CODES[name]].wires
-        on, small = list(rest[:count]), matrix(name, *rest[count:]).reshape([2] * (2 * count))
-        product = np.moveaxis(np.tensordot(small, product, (list(range(count, 2 * count)), on)), range(count), on)
-    return product.reshape(2**n, 2**n)
 
 
 def assert_same(pool, wanted):

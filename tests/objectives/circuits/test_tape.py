@@ -6,39 +6,15 @@ import numpy as np
 import pennylane as qml
 import pytest
 import torch
+from drawn import circuits, unitary
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from objectives.circuits.edges.tape import OPERATORS, from_tape, to_operations, to_tape
-from spaces.circuits.gates import CODES, GATES, matrix
+from spaces.circuits.gates import CODES, GATES
 from spaces.circuits.pool import CircuitError, Pool
 
 SHARED = replace(Pool.of(2, [[("RX", 0, 0.3), ("RY", 1, 0.8), ("CRZ", 0, 1, 0.5)]]), parameter=[[1, 0, 1]])
 READING = replace(SHARED, parameter=[[0, 3, 4]])  # the second and third angle are inputs 0 and 1
-
-
-ANGLES = st.floats(-10, 10)
-
-
-@st.composite
-def circuits(draw, angles=ANGLES, gates=GATES):
-    wires = draw(st.integers(1, 4))
-    circuit = []
-    for gate in draw(st.lists(st.sampled_from([g for g in gates if g.wires <= wires]), max_size=8)):
-        on = draw(st.permutations(range(wires)))[: gate.wires]
-        circuit.append((gate.name, *on, *(draw(angles) for _ in range(gate.parameters))))
-    return Pool.of(wires, [circuit])
-
-
-def unitary(pool):
-    """The product of the gates' matrices, each spread over the register by tensor contraction."""
-    n = pool.wires
-    product = np.eye(2**n, dtype=complex).reshape([2] * n + [2**n])
-    for name, *rest in pool.gates(0):
-        count = GATES[CODES[name]].wires
-        on, small = list(rest[:count]), matrix(name, *rest[count:]).reshape([2] * (2 * count))
-        product = np.moveaxis(np.tensordot(small, product, (list(range(count, 2 * count)), on)), range(count), on)
-    return product.reshape(2**n, 2**n)
 
 
 def overlap(a, b):
