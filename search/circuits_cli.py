@@ -222,6 +222,35 @@ def _show(pool: Pool) -> None:
     click.echo(draw(pool, 0))
 
 
+@circuits.command()
+@click.option("--wires", type=click.Choice(["4", "8"]), default="4", show_default=True, help="Which benchmark.")
+@click.option("--count", type=click.IntRange(1), default=100_000, show_default=True, help="How many circuits.")
+@SEED
+@click.option("--out", type=FILE, help="The labelled pool's file, .npz.")
+def label(wires: str, count: int, seed: int, out: Path | None) -> None:
+    """Make the pool benchmark: the paper's circuits, and what each comes to on every task.
+
+    Searches replay on it without simulating. It is decided by register, count and seed, kept for next time, and known
+    by its digest. A file holds the pool's arrays and `tasks`, `costs`, `rewards`, `candidates`, `solved`, `steps`.
+
+    \b
+      pretune circuits label --out four.npz
+      pretune circuits label --wires 8 --count 20000 --seed 1
+    """
+    from objectives.circuits.labelled import SPACES, labelled
+    from search import circuits_report as report
+
+    _writable(out, POOL)
+    with _console(stderr=True).status("labelling") as status:
+        found = labelled(SPACES[int(wires)], count, seed, tell=lambda name: status.update(f"labelling {name}"))
+    _console().print(report.labels(found), "", f"digest {found.digest}", sep="\n")
+    if out:
+        from spaces.files import write_whole
+
+        with _writing(out):
+            write_whole(out, found.packed())
+
+
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 

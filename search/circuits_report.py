@@ -16,6 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from objectives.circuits.evaluate import Evaluation, Evaluator, Training, evaluate
+from objectives.circuits.labelled import Labelled
 from objectives.circuits.task import Task
 from spaces.circuits.canonical import distinct
 from spaces.circuits.pool import Pool
@@ -186,3 +187,21 @@ def summary(task: Task, found: Evaluation, best: Pool, training: Training | None
     if task.accuracy:
         said["held out"] = f"accuracy {task.accuracy(best):.2%} of the best circuit"
     return lines(said)
+
+
+def labels(found: Labelled) -> Table:
+    """What a labelled pool holds, a row a task."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("task")
+    for name in ("candidates", "solved", "solved, of", "least cost", "steps"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row, task in enumerate(found.tasks):
+        table.add_row(
+            task,
+            f"{found.candidates[row].mean():.2%}",
+            f"{found.solved[row].sum():,}",
+            f"{len(found.pool):,}",
+            _shown(float(found.costs[row].min())),
+            f"{found.steps[row].mean():.1f}",
+        )
+    return table

@@ -5,25 +5,20 @@ what Hartree-Fock's product state has, -1.11735; chemical accuracy, 1.6 mHa abov
 ask. The ground is that of the Hamiltonian over all numbers of electrons, as a circuit is free to choose one.
 
 PennyLane's own Hartree-Fock solver builds the Hamiltonian without any download. It takes seconds, so the result is kept
-in `$PRETUNE_CACHE`, else `$XDG_CACHE_HOME/pretune`, else `~/.cache/pretune`, under a hash of all that it depends on.
+(see `cache`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from objectives.circuits.cache import kept
 from objectives.circuits.observable import MOST_WIRES_SOLVED, Observable
 from objectives.circuits.task import Task
 from objectives.circuits.tasks._files import located, text
@@ -32,7 +27,6 @@ from objectives.circuits.tasks._words import words_of
 from spaces.circuits.pool import CircuitError
 from spaces.document import complaint
 from spaces.domains import Choice, Int, Uniform
-from spaces.files import write_whole
 
 ANGSTROM = 1 / 0.529177210903  # in bohr (CODATA 2018)
 PUBLISHED_BOND, PUBLISHED_REFERENCE = 1.3228 / ANGSTROM, -1.136  # of H2
@@ -137,28 +131,10 @@ def _read(path: str) -> tuple[list[str], NDArray[np.float64]]:
 
 
 def _kept(symbols: list[str], places: NDArray[np.float64], config: Config) -> Molecule:
-    """The molecule from the cache, or made and put there; a damaged file is made anew."""
+    """The molecule from the cache, or made and put there."""
     space = (config.active_electrons, config.active_orbitals)
-    key = repr((symbols, places.tolist(), space, "sto-3g", "dhf", version("pennylane"), FORMAT))
-    file = _cache() / f"molecule-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return Molecule(**{name: archive[name] for name in Molecule._fields})
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
-        made = _made(symbols, places, config)
-    buffer = io.BytesIO()
-    np.savez(buffer, **made._asdict())
-    try:
-        write_whole(file, buffer.getvalue())
-    except OSError as error:
-        warnings.warn(f"{file}: the molecule cannot be kept for next time ({error})", stacklevel=3)
-    return made
-
-
-def _cache() -> Path:
-    if chosen := os.environ.get("PRETUNE_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pretune"
+    key = (symbols, places.tolist(), space, "sto-3g", "dhf", version("pennylane"), FORMAT)
+    return Molecule(**kept("molecule", key, Molecule._fields, lambda: _made(symbols, places, config)._asdict()))
 
 
 def _made(symbols: list[str], places: NDArray[np.float64], config: Config) -> Molecule:
