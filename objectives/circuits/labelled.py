@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ def labelled(
         tell(name)
         training = Training(steps=problem.steps)
         key = (_said(sampler), count, seed, problem, asdict(training), FORMAT)
-        found = kept("labels", key, TABLES, lambda problem=problem, training=training: _labels(pool, problem, training))
+        found = kept("labels", key, TABLES, partial(_labels, pool, problem, training))
         for table in TABLES:
             tables[table].append(found[table])
     stacked: dict[str, Any] = {table: np.stack(rows) for table, rows in tables.items()}
