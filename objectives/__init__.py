@@ -12,5 +12,6 @@ SHELVES = {
     "method": Shelf("method", "objectives.images.methods"),
     "augmentation": Shelf("augmentation", "objectives.images.augmentations"),
     "task": Shelf("task", "objectives.circuits.tasks"),
+    "embedding": Shelf("embedding", "objectives.circuits.embeddings"),
     "architecture": Shelf("architecture", "objectives.images.backbones"),
 }

@@ -1,0 +1,1 @@
+"""Embeddings by name: circuits as vectors, without labels, one component a file."""
