@@ -23,7 +23,7 @@ def test_latents_are_fitted_once_and_kept(monkeypatch):
     assert [set(metrics) >= {"acc_ops", "acc_adj"} for metrics in heard] == [True]
     list(embedding.fit(pool, 3))
     np.testing.assert_array_equal(first, embedding.embed(pool))
-    monkeypatch.setattr(module, "_fitted", None)
+    monkeypatch.setattr(module, "_fitted", lambda *given: pytest.fail("fitted again"))
     np.testing.assert_array_equal(latents(pool, "gin_vae", config, seed=3), first)
 
 
