@@ -157,3 +157,19 @@ def add_masked(typing: Any, w: Any, to: Any, factors: Any, at: Any, v: Any, sour
         return context.get_dummy_value()
 
     return signature, emit
+
+
+@intrinsic
+def block_sum(typing: Any, v: Any) -> Any:
+    """The sum of the first block of `v`, pairs of halves added until one number is left."""
+    signature = v.dtype(v)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        block = _Block(context, builder, signature.args[0])
+        value = block.load(args[0], ir.Constant(ir.IntType(64), 0))
+        for bit in (4, 2, 1):
+            order = ir.Constant(ir.VectorType(_INT, LANES), [r ^ bit for r in range(LANES)])
+            value = block.add(value, builder.shuffle_vector(value, value, order))
+        return builder.extract_element(value, ir.Constant(_INT, 0))
+
+    return signature, emit

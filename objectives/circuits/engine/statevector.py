@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from objectives.circuits.engine.lanes import LANES, SHIFT, add_masked, highest, popcount, turn, turn_both
+from objectives.circuits.engine.lanes import LANES, SHIFT, add_masked, block_sum, highest, popcount, turn, turn_both
 from objectives.circuits.engine.program import Circuits, Program, real_form, spread
 from objectives.circuits.engine.stabiliser import stabilised
 from objectives.circuits.engine.table import Table
@@ -121,10 +121,7 @@ def rotate_both(v: NDArray, w: NDArray, x: int, z: int, c: float, s: float, sign
             turn_both(
                 v, w, total, h << SHIFT, (h ^ x) << SHIFT, low, signs, row, c, unit * s, other * s, unit, other
             )  # fmt: skip
-    result = 0.0
-    for lane in range(LANES):
-        result += total[lane]
-    return result
+    return block_sum(total)
 
 
 @njit(cache=True)
@@ -223,8 +220,9 @@ def value_and_gradient(
         for i in range(size):
             room.state[i] = room.start[first + i]
         value += _one_sample(theta.size, gradient, program, count, costs, costs.which[k], wanted, room)
-    for p in range(theta.size):
-        gradient[p] /= samples
+    if samples > 1:
+        for p in range(theta.size):
+            gradient[p] /= samples
     return value / samples
 
 
