@@ -11,6 +11,7 @@ FORBIDDEN = {
     "objectives": {"search", "ray", "optuna"},
     "search/strategies": {"ray"},
     "search/schedulers": {"ray"},
+    "search/latent": {"ray", "objectives", "pennylane"},
 }
 
 

@@ -60,7 +60,7 @@ class Progress:
         if event["event"] not in ("rung", "failed"):
             return ""
         trial = history.trials[event["id"]]
-        who = f"{trial.id} {' '.join(names(trial, history)):<24}"
+        who = f"{trial.id} {' '.join(names(trial, history, [])):<24}"
         if event["event"] == "failed":
             return f"{who} failed: {trial.reason}"
         value = f"epoch {trial.epoch:>4}  {metric} {trial.rungs[-1].metrics[metric]:.4f}"

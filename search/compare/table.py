@@ -68,9 +68,20 @@ def dotted(config: Config, path: str = "") -> dict[str, Any]:
     return leaves
 
 
-def names(trial: Trial, history: History) -> list[str]:
-    """What the trial chose at each switch of its space: a method's name, an architecture's."""
-    return [next(iter(trial.config[switch])) for switch in history.header["switches"]]
+def worded(history: History) -> list[str]:
+    """The knobs, by dotted path, that all trials have, that are set to words, and not to the same one everywhere."""
+    seen: dict[str, list[Any]] = {}
+    for trial in history.trials.values():
+        for path, value in dotted(trial.config).items():
+            if isinstance(value, str):
+                seen.setdefault(path, []).append(value)
+    return [path for path, found in seen.items() if len(found) == len(history.trials) and len(set(found)) > 1]
+
+
+def names(trial: Trial, history: History, words: list[str]) -> list[str]:
+    """What the trial chose at each switch of its space (a method, an architecture) and at the knobs `words`."""
+    leaves = dotted(trial.config)
+    return [next(iter(trial.config[switch])) for switch in history.header["switches"]] + [leaves[w] for w in words]
 
 
 def ranked(history: History) -> list[Trial]:
@@ -86,35 +97,41 @@ def ranked(history: History) -> list[Trial]:
 
 def report(history: History, where: str, rows: int = 12) -> Group:
     """The table of a run's best trials and its floors, the failures by name, and the verdict in words."""
-    metric = history.header["metric"]
+    metric, words = history.header["metric"], worded(history)
     table = Table(box=None, pad_edge=False, header_style="bold")
     twin = HELD_OUT + metric
     held_out = any(twin in trial.rungs[-1].metrics for trial in history.trials.values() if trial.rungs)
     scores = [metric, *(["held out"] if held_out else []), "epochs", "seconds"]
-    for head in ("trial", *history.header["switches"], *scores, "state"):
+    heads = [*history.header["switches"], *(path.rpartition(".")[2] for path in words)]
+    for head in ("trial", *heads, *scores, "state"):
         table.add_column(head, justify="right" if head in scores else "left", no_wrap=True)
     order = ranked(history)
     for trial in order[:rows]:
-        table.add_row(*_cells(trial, history, [metric, *([twin] if held_out else [])]))
-    blank = [""] * (len(history.header["switches"]) - 1)
+        table.add_row(*_cells(trial, history, words, [metric, *([twin] if held_out else [])]))
+    blank = [""] * (len(heads) - 1)
     for name, reached in (history.floors or {}).items():
         shown = [_number(reached.get(m)) for m in [metric, *([twin] if held_out else [])]]
         table.add_row("floor", name, *blank, *shown, "", "", "", style="dim")
     parts: list[Any] = [table]
     if len(order) > rows:
         parts.append(Text(f"... and {len(order) - rows} more: pretune show {where} --csv", style="dim"))
-    parts += [Text(f"failed  {t.id} {' '.join(names(t, history))}: {t.reason}", style="red") for t in order if t.failed]
-    parts += [Text(""), *verdict(history)]
+    for trial in order:
+        if trial.failed:
+            parts.append(
+                Text(f"failed  {trial.id} {' '.join(names(trial, history, words))}: {trial.reason}", style="red")
+            )
+    parts += [Text(""), *verdict(history, words)]
     return Group(*parts)
 
 
-def verdict(history: History) -> list[Text]:
+def verdict(history: History, words: list[str]) -> list[Text]:
     """What won, what it scored, and by how much it beat the floors."""
     best, metric = history.best(), history.header["metric"]
     if best is None:
         return [Text("No trial has reached a rung.", style="bold")]
     value = best.rungs[-1].metrics[metric]
-    lines = [Text(f"{' + '.join(names(best, history))} ({best.id}) leads with {metric} {_number(value)}", style="bold")]
+    who = " + ".join(names(best, history, words))
+    lines = [Text(f"{who} ({best.id}) leads with {metric} {_number(value)}", style="bold")]
     for name, scores in (history.floors or {}).items():
         if metric in scores:
             lines.append(
@@ -130,10 +147,11 @@ def _gain(value: float, floor: float, metric: str) -> str:
     return f"{100 * (value - floor):+.1f} points" if "accuracy" in metric else f"{value - floor:+.4g}"
 
 
-def _cells(trial: Trial, history: History, metrics: list[str]) -> list[str]:
+def _cells(trial: Trial, history: History, words: list[str], metrics: list[str]) -> list[str]:
     last = trial.rungs[-1].metrics if trial.rungs else {}
     shown = [_number(last.get(metric)) for metric in metrics]
-    return [trial.id, *names(trial, history), *shown, str(trial.epoch), f"{trial.seconds:.1f}", history.state(trial)]
+    spent = [str(trial.epoch), f"{trial.seconds:.1f}"]
+    return [trial.id, *names(trial, history, words), *shown, *spent, history.state(trial)]
 
 
 def _number(value: float | None) -> str:

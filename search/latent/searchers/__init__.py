@@ -1,0 +1,1 @@
+"""The searchers, one a file: each has a `Config` and `build(config, latents, seed) -> Searcher`."""
