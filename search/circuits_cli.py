@@ -150,6 +150,8 @@ def draw(source: Path, row: int, out: Path | None, qasm: str | None) -> None:
 @click.option("--threads", type=click.IntRange(0), help="Of batch and noisy.  [default: all processors]")
 @click.option("--depolarizing", type=float, help="Of noisy and pennylane: probability of X, Y or Z behind a gate.")
 @click.option("--damping", type=float, help="Of noisy and pennylane: probability of decay behind a gate.")
+@click.option("--device", help="Of pennylane: any installed device, such as lightning.qubit.")
+@click.option("--shots", type=click.IntRange(0), help="Of pennylane: measurements of each word.  [default: 0, exact]")
 @click.option("--top", type=click.IntRange(0), default=10, show_default=True, help="How many circuits to show.")
 @click.option("--out", type=FILE, help="A CSV file with a row a circuit.")
 @click.option("--save-best", type=FILE, help="A file for the best circuit, .qasm or .npz.")
@@ -188,7 +190,7 @@ def evaluate(
 
     _writable(out, ())
     _writable(save_best, (*QASM, *POOL))
-    runs = given.evaluator(evaluator, {name: numbers.pop(name) for name in given.SETTINGS})
+    runs = given.evaluator(evaluator, {name: numbers.pop(name) for name in given.SETTINGS}, seed)
     trained = given.training(numbers, no_training)
     space, written = given.sections(source) if source is None or source.suffix in given.SPACE else (None, None)
     named = given.asked(name, hamiltonian)

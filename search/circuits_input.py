@@ -32,10 +32,10 @@ NUMBERS = 100.0  # bytes that a gate may take while it is drawn
 USES = {  # the settings of each evaluator
     "batch": ("precision", "threads"),
     "noisy": ("depolarizing", "damping", "threads"),
-    "pennylane": ("depolarizing", "damping"),
+    "pennylane": ("depolarizing", "damping", "device", "shots"),
     "cuda": ("precision",),
 }
-SETTINGS = ("precision", "threads", "depolarizing", "damping")
+SETTINGS = ("precision", "threads", "depolarizing", "damping", "device", "shots")
 
 
 def text(path: Path) -> str:
@@ -144,8 +144,8 @@ def training(given: Mapping[str, str | None], off: bool = False) -> Training | N
     return None if off else config(Node(nodes, "training"), Training)
 
 
-def evaluator(name: str, given: Mapping[str, Any]) -> Evaluator:
-    """The evaluator of that name with those of the settings that are not None.
+def evaluator(name: str, given: Mapping[str, Any], seed: int) -> Evaluator:
+    """The evaluator of that name with those of the settings that are not None; `seed` decides its shots, if any.
 
     Raises:
         StudyError: a setting that the evaluator does not have, or a wrong value.
@@ -172,7 +172,8 @@ def evaluator(name: str, given: Mapping[str, Any]) -> Evaluator:
         return Noisy(Noise(**settings), threads)
     from objectives.circuits.reference import Reference
 
-    return Reference(noise=Noise(**settings))
+    about = {key: settings.pop(key) for key in ("device", "shots") if key in settings}
+    return Reference(noise=Noise(**settings), seed=seed, **about)
 
 
 def asked(name: str | None, hamiltonian: Path | None) -> Node | None:

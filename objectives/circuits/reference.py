@@ -54,12 +54,14 @@ class Reference:
         Raises:
             CircuitError: the device is not installed, or cannot do what is asked of it.
         """
-        device = self._built(pool, task.wires + task.idle)
+        device = self._built(pool.theta[:1], task.wires + task.idle)
         measured = [qml.expval(self._operator(observable)) for observable in task.observables]
         values, slopes = np.empty(len(pool)), np.full(pool.theta.shape, 0.0 if gradients else np.nan)
         for row, used in enumerate(pool.parameters):
+            if self.shots:  # each circuit's shots are its own, in whatever company it comes
+                device = self._built(pool.theta[row], task.wires + task.idle)
 
-            def cost(theta: Any, row: int = row) -> Any:
+            def cost(theta: Any, row: int = row, device: Any = device) -> Any:
                 tapes = [self._tape(pool, row, task, sample, theta, measured) for sample in range(len(task.which))]
                 return sum(qml.execute(tapes, device, diff_method="best", interface="autograd")) / len(tapes)
 
@@ -104,7 +106,7 @@ class Reference:
         places = {wire: wire for wire in wires}
         return qml.Hamiltonian(coefficients, [qml.pauli.string_to_pauli_word(word, places) for word in words])
 
-    def _built(self, pool: Pool, wires: int) -> Any:
+    def _built(self, theta: NDArray, wires: int) -> Any:
         if self.shots < 0:
             raise CircuitError(f"{self.shots} shots: 0 (exact) or more are possible")
         if not isinstance(self.device, str):
@@ -112,7 +114,7 @@ class Reference:
         name = self.device or ("default.mixed" if self.noise != Noise() else "default.qubit")
         mixed = name == "default.mixed"
         afford(16 * (4.0 if mixed else 2.0) ** wires, f"a {'density matrix' if mixed else 'state'} on {wires} wires")
-        seed = {"seed": np.random.default_rng([self.seed, zlib.crc32(pool.theta.tobytes())])} if self.shots else {}
+        seed = {"seed": np.random.default_rng([self.seed, zlib.crc32(theta.tobytes())])} if self.shots else {}
         try:
             return qml.device(name, wires=wires, **seed)
         except TypeError:  # a device that takes no seed
