@@ -401,7 +401,8 @@ def test_a_folder_that_cannot_be_written_to_is_told(folder, monkeypatch):
 
 
 def test_pennylanes_shots_repeat_by_seed_and_devices_are_named(tmp_path):
-    (tmp_path / "c.qasm").write_text('OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\nry(0.7) q[0];\ncx q[0], q[1];\n')
+    header = 'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
+    (tmp_path / "c.qasm").write_text(header + "qubit[2] q;\nry(0.7) q[0];\ncx q[0], q[1];\n")
     (tmp_path / "h.txt").write_text("1 Z0 Z1\n-0.5 X0\n-0.1 Y0 Y1\n")
     command = ["evaluate", str(tmp_path / "c.qasm"), "--hamiltonian", str(tmp_path / "h.txt"), "--no-training"]
     command += ["--evaluator", "pennylane", "--shots", "500", "--out", str(tmp_path / "out.csv")]
