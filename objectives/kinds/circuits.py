@@ -55,6 +55,7 @@ METRICS = {
     "two_qubit_gates": Metric("min", False, "two-qubit gates of the best circuit"),
     "depth": Metric("min", False, "depth of the best circuit"),
     "steps": Metric("min", False, "mean training steps of a circuit"),
+    "accuracy": Metric("max", False, "of the best circuit on held-out data, where the task has some"),
 }
 Probe = Evaluating
 
@@ -172,6 +173,10 @@ def built_task(config: dict[str, Any]) -> Task:
 def check(study: Study, data: None) -> None:
     """Builds each task of the study, and each circuit space that it settles, so that what is wrong is said at once."""
     for place, task in _tasks(study):
+        if study.goal.metric == "accuracy" and task.accuracy is None:
+            raise place.wrong(
+                "this task has no held-out data, so no metric 'accuracy'", [m for m in METRICS if m != "accuracy"]
+            )
         group = study.space.parts["circuits"]
         assert isinstance(group, Group)
         settled = {knob: d.value for knob, d in group.parts.items() if isinstance(d, Fixed)}

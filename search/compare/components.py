@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -38,9 +38,35 @@ def _print(console: Console, component: Component, whole: bool) -> None:
     summary = text if whole else " ".join(text.partition("\n\n")[0].split())
     console.print(Text.assemble((component.name, "bold"), f"  {component.kind if whole else ''}"))
     console.print(Text(summary), soft_wrap=whole)
-    table = Table("knob", "default", "range", box=None, padding=(0, 2, 0, 2), header_style="dim")
-    for field in fields(component.config):
-        table.add_row(field.name, str(field.default), str(field.domain) if field.domain else field.type.__name__)
-    if table.row_count:
-        console.print(table)
+    for title, table in _tables(component, whole):
+        if table.row_count:
+            console.print(*([Text(f"  {title}", style="italic")] if title else []), table, sep="\n")
     console.print()
+
+
+def _tables(component: Component, whole: bool) -> Iterator[tuple[str, Table]]:
+    """The knobs of a component; of an objective also what may stand in a study's space, probe and metric."""
+    yield "", _knobs(component.config)
+    if not whole or component.kind != "objective":
+        return
+    module = component.module
+    for part, config in module.PARTS.items():
+        if isinstance(config, type):
+            yield f"space.{part}", _knobs(config)
+    if module.Probe:
+        yield "probe", _knobs(module.Probe)
+    metrics = _table("metric", "", "meaning")
+    for name, metric in module.METRICS.items():
+        metrics.add_row(name, metric.mode, metric.meaning)
+    yield "search.metric", metrics
+
+
+def _knobs(config: type) -> Table:
+    table = _table("knob", "default", "range")
+    for field in fields(config):
+        table.add_row(field.name, str(field.default), str(field.domain) if field.domain else field.type.__name__)
+    return table
+
+
+def _table(*heads: str) -> Table:
+    return Table(*heads, box=None, padding=(0, 2, 0, 2), header_style="dim")

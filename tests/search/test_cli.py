@@ -73,6 +73,8 @@ def test_methods_documents_every_component(tmp_path):
     for name in ("simclr", "temperature", "0.02 .. 2 (log)", "resnet", "crop", "tpe", "asha", "image_folder"):
         assert name in overview
     assert "2002.05709" in pretune("methods", "simclr", cwd=tmp_path).stdout
+    circuits = pretune("methods", "circuits", cwd=tmp_path).stdout
+    assert all(word in circuits for word in ("space.training", "rotosolve", "search.metric", "mean_reward"))
     assert "did you mean 'simclr'" in pretune("methods", "simcl", cwd=tmp_path, code=2).stderr
 
 
