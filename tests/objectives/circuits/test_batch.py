@@ -30,10 +30,10 @@ def ising(wires):
     return Observable.of_paulis(wires, words, np.ones(len(words)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_costs_are_pennylanes(data):
-    pool = data.draw(pools(st.integers(1, 6)))
+    pool = data.draw(pools(st.integers(1, 10), circuits=3))
     observable = data.draw(paulis(pool.wires))
     wanted = [pennylane_cost(circuit, observable) for circuit in pool]
     found = evaluate(pool, task(observable))
