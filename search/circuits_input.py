@@ -19,7 +19,7 @@ from objectives.circuits.memory import afford
 from objectives.circuits.task import Task
 from spaces.circuits.canonical import distinct
 from spaces.circuits.pool import Pool
-from spaces.circuits.reading import KEYS, sampler_from
+from spaces.circuits.reading import ASIDE, KEYS, sampler_from
 from spaces.circuits.sampler import Sampler, sample
 from spaces.components import Component, fields
 from spaces.document import Node, StudyError, assign, complaint, describe, parse
@@ -95,7 +95,7 @@ def sections(path: Path | None) -> tuple[Node, Node | None]:
         what = f"'{path.suffix}' files hold no circuit space"
         raise StudyError(complaint(str(path), what, SPACE, near=path.suffix))
     root = parse(text(path), str(path))
-    given = root.known([*KEYS, "task", "hamiltonian"], "circuit setting")
+    given = root.known([*KEYS, *ASIDE], "circuit setting")
     task = given.get("task")
     if "hamiltonian" in given:
         if task:

@@ -15,6 +15,7 @@ Every key may be left out and then is the paper's, see `sampler.paper`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from spaces.circuits.coupling import NAMES, Coupling, coupling
@@ -27,16 +28,19 @@ from spaces.domains import Choice, Int
 from spaces.reading import value
 
 KEYS = ("wires", "gates", "length", "depth", "coupling", "coupling_of", "reject")
+ASIDE = ("task", "hamiltonian")  # what a file may say besides, for those who evaluate its circuits
 USUAL = paper()
 
 
 def read_sampler(text: str, file: str) -> Sampler:
-    """The circuit space in a YAML text; `file` names it in messages.
+    """The circuit space in a YAML text; `file` names it in messages. What it says of a task is left aside.
 
     Raises:
         StudyError: at the first thing that is wrong, with its place.
     """
-    return sampler_from(parse(text, file))
+    root = parse(text, file)
+    given = root.known([*KEYS, *ASIDE], "circuit setting")
+    return sampler_from(replace(root, value={name: child for name, child in given.items() if name in KEYS}))
 
 
 def sampler_from(node: Node) -> Sampler:

@@ -144,7 +144,7 @@ def test_a_space_without_circuits_fails_its_trial_with_a_reason():
 
 
 def test_a_circuit_space_of_ones_own_must_fit_the_register(tmp_path):
-    (tmp_path / "own.yaml").write_text("wires: 4\ngates: {RX: 1, CZ: 2}\ncoupling: line\n")
+    (tmp_path / "own.yaml").write_text("wires: 4\ngates: {RX: 1, CZ: 2}\ncoupling: line\ntask: h2\n")
     own = CircuitSpace(path=str(tmp_path / "own.yaml"), length=6)
     pool = sample(own.sampler(4), 50, np.random.default_rng(0))
     assert {gate[0] for circuit in pool for gate in circuit} == {"RX", "CZ"}
