@@ -78,18 +78,10 @@ def _sweep(evaluator: Evaluator, pool: Pool, task: Task, theta: NDArray, values:
 
 @njit(cache=True)
 def _lowest(heights: NDArray) -> tuple[NDArray, NDArray]:
-    """Where the trigonometric polynomial through each row's equidistant heights is lowest, and its value there."""
-    rows, points = heights.shape
-    order = points // 2
-    shifts, values = np.empty(rows), np.empty(rows)
-    for row in range(rows):
-        cosines, sines = np.zeros(order + 1), np.zeros(order + 1)
-        for r in range(order + 1):
-            for k in range(points):
-                angle = 2 * np.pi * r * k / points
-                cosines[r] += heights[row, k] * np.cos(angle) * (2 if r else 1) / points
-                sines[r] += heights[row, k] * np.sin(angle) * 2 / points
-        shifts[row], values[row] = lowest(cosines, sines, order)
+    """`engine.optimise.lowest` of each row of heights."""
+    shifts, values = np.empty(len(heights)), np.empty(len(heights))
+    for row in range(len(heights)):
+        shifts[row], values[row] = lowest(heights[row])
     return shifts, values
 
 

@@ -114,21 +114,27 @@ def _sweep(
             continue
         order, here = round(total / base), theta[p]
         points = 2 * order + 1
-        cosines, sines = np.zeros(order + 1), np.zeros(order + 1)
-        for k in range(points):
+        heights = np.empty(points)
+        heights[0] = value
+        for k in range(1, points):
             theta[p] = here + 2 * math.pi * k / (points * base)
-            height = value_and_gradient(theta, scratch, program, count, costs, False, room) if k else value
-            for r in range(order + 1):
-                cosines[r] += height * math.cos(2 * math.pi * r * k / points) * (2 if r else 1) / points
-                sines[r] += height * math.sin(2 * math.pi * r * k / points) * 2 / points
-        shift, value = lowest(cosines, sines, order)
+            heights[k] = value_and_gradient(theta, scratch, program, count, costs, False, room)
+        shift, value = lowest(heights)
         theta[p] = here + shift / base
     return value
 
 
 @njit(cache=True)
-def lowest(cosines: NDArray, sines: NDArray, order: int) -> tuple[float, float]:
-    """Where Σ_r cosines[r] cos(r t) + sines[r] sin(r t) is lowest in (-π, π], and its value there."""
+def lowest(heights: NDArray) -> tuple[float, float]:
+    """Where the trigonometric polynomial through 2R + 1 equidistant heights is lowest, in (-π, π], and its value."""
+    points = heights.size
+    order = points // 2
+    cosines, sines = np.zeros(order + 1), np.zeros(order + 1)
+    for r in range(order + 1):
+        for k in range(points):
+            angle = 2 * math.pi * r * k / points
+            cosines[r] += heights[k] * math.cos(angle) * (2 if r else 1) / points
+            sines[r] += heights[k] * math.sin(angle) * 2 / points
     if order == 1:
         return math.atan2(-sines[1], -cosines[1]), cosines[0] - math.hypot(cosines[1], sines[1])
     best, at = math.inf, 0.0
