@@ -8,30 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unitaries import WIRES, operator, unitary
 
 from spaces.circuits.canonical import PATTERNS, canonical, commutation, commute, digest, distinct
-from spaces.circuits.gates import CODES, GATES, matrix
+from spaces.circuits.gates import CODES, GATES
 from spaces.circuits.pool import END, Pool
 
-WIRES = 3
 SYMMETRIC = {gate.name for gate in GATES if gate.symmetric}
-
-
-def operator(gate):
-    """The gate on the whole register, by contracting its matrix with the identity: (8, 8)."""
-    name, *rest = gate
-    count = GATES[CODES[name]].wires
-    wires = rest[:count]
-    small = matrix(name, *rest[count:]).reshape((2,) * 2 * count)
-    whole = np.tensordot(small, np.eye(2**WIRES).reshape((2,) * 2 * WIRES), (range(count, 2 * count), wires))
-    return np.moveaxis(whole, range(count), wires).reshape(2**WIRES, 2**WIRES)
-
-
-def unitary(circuit):
-    found = np.eye(2**WIRES)
-    for gate in circuit:
-        found = operator(gate) @ found
-    return found
 
 
 def alike(a, b):
