@@ -35,7 +35,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from objectives.circuits.embedding import Embedding, Graphs, chunks, reconstruction
@@ -215,13 +215,13 @@ class GinVae:
         count = len(pool) - max(1, round(self.config.held_out * len(pool)))
         if count < 1:
             raise CircuitError(f"found {len(pool)} circuits; to learn from some and be judged by others takes 2")
-        train, held_out = self._data(pool[:count]), self._data(pool[count:])
+        train, held_out = self._data(pool[:count]), pool[count:]
         if self.epoch < 0:
             with cpu_threads(threads):
                 self._begin(train, seed)
         while self.epoch < self.config.epochs:
             with cpu_threads(threads):
-                metrics = self._train_epoch(train) | self._judged(held_out)
+                metrics = self._train_epoch(train) | self.judged(held_out)
             self.epoch += 1
             yield metrics
 
@@ -259,9 +259,10 @@ class GinVae:
         return {name: float(part) / count for name, part in total.items()}
 
     @torch.no_grad()
-    def _judged(self, data: Data) -> dict[str, float]:
-        """How well circuits are rebuilt from their nodes' means, and the KL divergence of a node."""
+    def judged(self, pool: Pool) -> dict[str, float]:
+        """`reconstruction` of circuits from their nodes' means, and the KL divergence of a node in nats."""
         self._read_only()
+        data = self._data(pool)
         parts, nats, count = [], 0.0, 0
         for batch in data.batches():
             mean, log_deviation = self.network.encoder(batch)
@@ -300,6 +301,27 @@ class GinVae:
         nodes, edges = self.network.rebuild((mean + deviation * noise).float())
         there = live[like]
         nodes, edges = nodes * there[..., None], edges.triu(1) * there[:, :, None] * there[:, None, :]
+        return nodes.numpy(force=True), edges.numpy(force=True)
+
+    @torch.no_grad()
+    def moved(
+        self, pool: Pool, shifts: ArrayLike, noise: float, seed: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The graphs of a pool's circuits, their latents moved, real-valued: nodes (B, V, F) and adjacency (B, V, V).
+
+        The means of all nodes of a circuit go by its row of `shifts`, (B, d) or what broadcasts to it, so that its
+        vector goes by just that if pooling is `mean` or `max`. Then each goes its own way by normal noise of `noise`
+        deviations, those of the nodes' means in the pool, dimension by dimension.
+        """
+        self._read_only()
+        data = self._data(pool)
+        means = torch.cat([batch.dense(self.network.encoder(batch)[0]) for batch in data.batches()])
+        live = torch.ones_like(means[..., 0], dtype=torch.bool) if data.live is None else data.live
+        common = np.broadcast_to(np.asarray(shifts, np.float32), (len(pool), self.config.latent))
+        draws = torch.Generator(self.device).manual_seed(seed)
+        own = noise * means[live].std(0, correction=0) * torch.randn(means.shape, generator=draws, device=self.device)
+        nodes, edges = self.network.rebuild(means + torch.tensor(common, device=self.device)[:, None] + own)
+        nodes, edges = nodes * live[..., None], edges.triu(1) * live[:, :, None] * live[:, None, :]
         return nodes.numpy(force=True), edges.numpy(force=True)
 
     def _data(self, pool: Pool) -> Data:

@@ -388,6 +388,55 @@ def test_inventions_follow_the_latents(learnt: tuple) -> None:
     np.testing.assert_allclose(nodes[lengths == 12][0, 5:], rebuilt(long)[0, 5:], atol=1e-3)  # places that one has
 
 
+def test_moved_latents(learnt: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is decoded: means, shifts for all nodes of a circuit, and noise in deviations of the pool's means."""
+    embedding, _ = learnt
+    pool = drawn(400)
+    with torch.no_grad():
+        batch = batch_of(pool, dtype=torch.float32)
+        means = batch.dense(embedding.network.encoder(batch)[0])
+        nodes, edges = (x.numpy() for x in embedding.network.rebuild(means))
+    still = embedding.moved(pool, 0.0, 0.0, seed=0)
+    np.testing.assert_allclose(still[0], nodes, atol=1e-4)
+    np.testing.assert_allclose(still[1], np.triu(edges, 1), atol=1e-3)
+
+    seen, rebuild = [], embedding.network.rebuild
+    monkeypatch.setattr(embedding.network, "rebuild", lambda z: seen.append(z) or rebuild(z))
+    shifts = np.random.default_rng(0).normal(size=(400, 16))
+    embedding.moved(pool, shifts, 0.0, seed=0)
+    steps = (seen[-1] - means).numpy()
+    np.testing.assert_allclose(steps, np.broadcast_to(shifts[:, None], steps.shape), atol=1e-4)
+    np.testing.assert_allclose(seen[-1].mean(1).numpy(), embedding.embed(pool) + shifts, atol=1e-4)
+    embedding.moved(pool, shifts, 0.7, seed=0)
+    noise = ((seen[-1] - means).numpy() - shifts[:, None]) / means.numpy().std((0, 1))
+    np.testing.assert_allclose(noise.std((0, 1)), 0.7, atol=0.04)
+    assert np.abs(noise.mean((0, 1))).max() < 0.05
+    assert np.abs(np.corrcoef(noise.reshape(400, -1)[:, ::16].T) - np.eye(12)).max() < 0.25  # each node its own way
+    embedding.moved(pool, shifts, 0.7, seed=0)
+    embedding.moved(pool, shifts, 0.7, seed=1)
+    assert torch.equal(seen[-2], seen[-3])
+    assert not torch.equal(seen[-1], seen[-2])
+
+
+def test_moved_circuits_keep_their_length(learnt: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedding, _ = learnt
+    pool = mixed(50)
+    seen, rebuild = [], embedding.network.rebuild
+    monkeypatch.setattr(embedding.network, "rebuild", lambda z: seen.append(z) or rebuild(z))
+    nodes, edges = embedding.moved(pool, 1.0, 1.0, seed=0)
+    assert nodes.dtype == edges.dtype == np.float32
+    assert nodes.any(-1).sum(1).tolist() == (pool.length + 2).tolist()
+    assert not np.tril(edges).any()
+    assert not any(edges[row, :, length + 2 :].any() for row, length in enumerate(pool.length))
+    embedding.moved(pool, 0.0, 0.0, seed=0)
+    moved, means = (z[torch.from_numpy(nodes.any(-1))].numpy() for z in seen)
+    np.testing.assert_allclose((moved - means - 1).std(0) / means.std(0), 1, atol=0.15)  # of real nodes alone
+    with pytest.raises(ValueError, match="broadcast"):
+        embedding.moved(pool, np.zeros((3, 16)), 0.0, seed=0)
+    with pytest.raises(CircuitError, match="circuits on 3 wires"):
+        embedding.moved(Pool.of(3, [[("X", 0)]]), 0.0, 0.0, seed=0)
+
+
 def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(CircuitError, match="takes 2"):
         next(build(SMALL, 4, 10).fit(drawn(1), seed=0))
