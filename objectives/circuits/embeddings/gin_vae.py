@@ -215,13 +215,13 @@ class GinVae:
         count = len(pool) - max(1, round(self.config.held_out * len(pool)))
         if count < 1:
             raise CircuitError(f"found {len(pool)} circuits; to learn from some and be judged by others takes 2")
-        train, held_out = self._data(pool[:count]), pool[count:]
+        train, held_out = self._data(pool[:count]), self._data(pool[count:])
         if self.epoch < 0:
             with cpu_threads(threads):
                 self._begin(train, seed)
         while self.epoch < self.config.epochs:
             with cpu_threads(threads):
-                metrics = self._train_epoch(train) | self.judged(held_out)
+                metrics = self._train_epoch(train) | self._judged(held_out)
             self.epoch += 1
             yield metrics
 
@@ -258,11 +258,13 @@ class GinVae:
                 total[name] = total.get(name, 0) + part.detach()
         return {name: float(part) / count for name, part in total.items()}
 
-    @torch.no_grad()
     def judged(self, pool: Pool) -> dict[str, float]:
         """`reconstruction` of circuits from their nodes' means, and the KL divergence of a node in nats."""
+        return self._judged(self._data(pool))
+
+    @torch.no_grad()
+    def _judged(self, data: Data) -> dict[str, float]:
         self._read_only()
-        data = self._data(pool)
         parts, nats, count = [], 0.0, 0
         for batch in data.batches():
             mean, log_deviation = self.network.encoder(batch)
