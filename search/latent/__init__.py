@@ -1,14 +1,18 @@
 """Search in a learned architecture space: which circuits of a pool to evaluate next. Ask and tell; no Ray inside.
 
 A pool of B circuits is seen only through its latents (B, d), and a circuit only as its index. A searcher is built by
-`build(config, latents, seed)` of a module in `searchers`, and lives by three rules:
+`build(config, latents, seed)` of a module in `searchers`, and lives by four rules:
 
-- **Asking changes nothing.** Proposals come from the seed and from what was told; asked again before it is told
-  anything, a searcher answers the same. So proposals must be told before the next are asked for.
-- **Telling is all there is to remember.** A searcher's state depends on the sequence of pairs (index, reward) that it
-  was told, not on how they were grouped nor on what was asked: tell the same pairs to a new one and it goes on as the
-  old one would have, to the bit on the same machine. Circuits that it did not propose may be told too.
+- **Asking changes nothing.** Proposals come from the seed, from what was told and from which circuits joined; asked
+  again before either, a searcher answers the same. So proposals must be told before the next are asked for.
+- **Telling and extending are all there is to remember.** A searcher's state depends on the sequence of pairs
+  (index, reward) that it was told and of the circuits that joined between them, not on how the pairs were grouped nor
+  on what was asked: tell and extend a new one likewise and it goes on as the old one would have, to the bit on the
+  same machine. Circuits that it did not propose may be told too.
 - **Nothing comes twice.** A circuit that was told is never proposed again, and every circuit is proposed in the end.
+- **A pool grows behind its end.** Circuits that join change no index, and no coordinates in which a searcher sees those
+  there before. They void what was proposed and not told: such circuits may be told, but as any others that the
+  searcher did not propose. So extend, then ask, then tell.
 
 Rewards are better when larger, about 0..1, finite; an evaluation that failed is told as 0.
 """
@@ -43,5 +47,14 @@ class Searcher(Protocol):
         Raises:
             ValueError: shapes that differ, an index outside the pool or told before, a reward that is not finite.
                 Nothing is noted then.
+        """
+        ...
+
+    def extend(self, latents: NDArray) -> None:
+        """Takes circuits into the pool, behind those there: (N, d), with indices from the pool's size on.
+
+        Raises:
+            ValueError: latents that are not (N, d), N at least 1 and d that of the pool, or not finite. Nothing joins
+                then.
         """
         ...

@@ -1,4 +1,7 @@
-"""Acquisition functions: what is to be hoped of circuits whose reward is believed to be normal; larger is better."""
+"""Acquisition functions: what is to be hoped of circuits whose reward is believed to be normal; larger is better.
+
+And which circuits those are of which most is to be hoped.
+"""
 
 from __future__ import annotations
 
@@ -34,3 +37,10 @@ def log_expected_improvement(mean: NDArray, deviation: NDArray, best: float) -> 
 def upper_bound(mean: NDArray, deviation: NDArray, kappa: float) -> NDArray[np.float64]:
     """m + κ σ (Srinivas et al. 2010)."""
     return np.asarray(mean, np.float64) + kappa * deviation
+
+
+def highest(scores: NDArray, number: int) -> NDArray[np.int64]:
+    """Where the highest scores stand, the highest first; of equal ones, the first: (number,)."""
+    losses = -scores  # many scores tie at 0, and NumPy is slow to part those from below
+    kept = np.flatnonzero(losses <= np.partition(losses, number - 1)[number - 1])
+    return kept[np.argsort(losses[kept], kind="stable")[:number]]

@@ -16,7 +16,7 @@ from sklearn.linear_model import BayesianRidge
 from search.latent import acquisition
 from search.latent.linear import Evidence
 from search.latent.network import Network, initial, train
-from search.latent.record import Record, shaped, standardised
+from search.latent.record import Record, shaped, standard
 from search.latent.searchers import dngo, gp
 
 believed = {"mean": st.floats(-2, 2), "deviation": st.floats(1e-3, 3), "best": st.floats(-2, 2)}
@@ -187,7 +187,7 @@ def test_dngo_proposes_the_unvisited_of_the_largest_acquisition(kind: str) -> No
 def test_choices_of_samples_are_distinct_and_the_highest_left() -> None:
     samples = np.array([[3.0, 9.0, 9.0], [2.0, 1.0, 8.0], [1.0, 0.0, 7.0]])
     assert dngo.first_choices(samples.copy()).tolist() == [0, 1, 2]
-    assert dngo.highest(np.array([0.0, 2.0, 0.0, 3.0, 2.0]), 4).tolist() == [3, 1, 4, 0]
+    assert acquisition.highest(np.array([0.0, 2.0, 0.0, 3.0, 2.0]), 4).tolist() == [3, 1, 4, 0]
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +264,6 @@ def test_rewards_are_shaped_and_latents_standardised() -> None:
     assert shaped([-0.5, 0.5, 0.95, 1.2], 0.95, 2.0) == pytest.approx([0.0, 0.25, 0.95, 1.2])
     latents = np.random.default_rng(0).normal(3, 2, (500, 3)).astype(np.float32)
     latents[:, 2] = 7
-    found = standardised(latents)
+    found = standard(latents)(latents)
     np.testing.assert_allclose(found.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(found.std(0), [1, 1, 0], atol=1e-6)

@@ -153,6 +153,23 @@ def test_a_circuit_it_did_not_propose_counts_as_an_action_that_hit_it() -> None:
     assert np.array_equal([action for _, action, _ in searcher.episode], latents[[9, 11]])
 
 
+def test_a_circuit_that_joins_where_an_action_hits_is_the_next_and_known_as_proposed() -> None:
+    latents, rewards = np.random.default_rng(6).standard_normal((50, 3)).astype(np.float32), np.full(52, 0.5)
+    for config in (CONFIG, dataclasses.replace(CONFIG, standardise=True)):
+        searcher = build(config, latents, 0)
+        search(searcher, rewards, 9)
+        searcher.ask(7)  # a plan of as many as are asked for below, without the circuit to come
+        hit = searcher.plan[0].action
+        point = hit * latents.std(0) + latents.mean(0) if config.standardise else hit
+        searcher.extend([point, point + 100])
+        asked = searcher.ask(6)
+        assert asked[0] == 50
+        searcher.tell(asked[:2], rewards[:2]), searcher.tell(asked[2:], rewards[2:6])
+        actions = [action for _, action, _ in searcher.episode[-6:]]
+        assert np.array_equal(actions[0], hit)
+        assert not any(np.array_equal(a, searcher.latents[i]) for a, i in zip(actions[1:], asked[1:], strict=True))
+
+
 def test_the_next_batch_grows_with_the_mean_reward() -> None:
     assert [length(mean, CONFIG) for mean in (0.0, 0.5, 0.69, 0.7, 0.94, 0.95, 1.2)] == [8, 16, 16, 24, 24, 32, 32]
     assert length(0.99, dataclasses.replace(CONFIG, schedule="fixed", batch=20)) == 20

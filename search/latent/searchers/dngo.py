@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from search.latent.acquisition import (
     expected_improvement,
+    highest,
     log_expected_improvement,
     published_improvement,
     upper_bound,
@@ -83,6 +84,9 @@ class Dngo:
         for pair in zip(*self.record.checked(indices, rewards), strict=True):
             self.record.add(*pair)
 
+    def extend(self, latents: NDArray) -> None:
+        self.record.extend(latents)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -137,13 +141,6 @@ def scored(config: Config, model: Model, record: Record, rows: NDArray) -> NDArr
         return upper_bound(means, deviations, config.kappa)
     improvement = expected_improvement if config.acquisition == "ei" else log_expected_improvement
     return improvement(means, deviations, best)
-
-
-def highest(scores: NDArray, number: int) -> NDArray[np.int64]:
-    """Where the highest scores stand, the highest first; of equal ones, the first: (number,)."""
-    losses = -scores  # many scores tie at 0, and NumPy is slow to part those from below
-    kept = np.flatnonzero(losses <= np.partition(losses, number - 1)[number - 1])
-    return kept[np.argsort(losses[kept], kind="stable")[:number]]
 
 
 def first_choices(samples: NDArray) -> NDArray[np.int64]:

@@ -40,7 +40,7 @@ class Evolution:
 
     def __init__(self, config: Config, record: Record) -> None:
         self.config, self.record = config, record
-        self.reach = config.sigma * record.latents.std(axis=0)
+        self.reach = config.sigma * record.latents.std(axis=0)  # of the first pool, whoever joins
 
     @property
     def batch(self) -> int:
@@ -63,6 +63,9 @@ class Evolution:
     def tell(self, indices: ArrayLike, rewards: ArrayLike) -> None:
         for pair in zip(*self.record.checked(indices, rewards), strict=True):
             self.record.add(*pair)
+
+    def extend(self, latents: NDArray) -> None:
+        self.record.extend(latents)
 
     def _population(self) -> NDArray[np.int64]:
         """The population, its best first."""

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from search.latent.acquisition import log_expected_improvement
-from search.latent.record import Record
+from search.latent.record import Record, unit_cube
 from spaces.domains import Choice, Int, Uniform
 
 ITERATIONS = 50  # of a fit; twice as many gain some 2 % more candidates and take a third more time
@@ -59,8 +59,8 @@ class Gp:
 
     def __init__(self, config: Config, record: Record) -> None:
         self.config, self.record = config, record
-        low, high = record.latents.min(axis=0), record.latents.max(axis=0)
-        self.points = (record.latents - low) / np.where(high > low, high - low, np.float32(1))  # in the unit cube
+        self.scale = unit_cube(record.latents)
+        self.points = self.scale(record.latents)  # in the unit cube; those that join may lie outside
         self.fits: dict[int, SingleTaskGP] = {}  # the last fit, and of how many told circuits it is
 
     @property
@@ -86,6 +86,9 @@ class Gp:
     def tell(self, indices: ArrayLike, rewards: ArrayLike) -> None:
         for pair in zip(*self.record.checked(indices, rewards), strict=True):
             self.record.add(*pair)
+
+    def extend(self, latents: NDArray) -> None:
+        self.points = np.concatenate([self.points, self.scale(self.record.extend(latents))])
 
     def _model(self, indices: NDArray, rewards: NDArray) -> SingleTaskGP:
         """The model fitted to what was told when a fit was last due."""

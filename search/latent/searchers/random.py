@@ -34,3 +34,6 @@ class Random:
     def tell(self, indices: ArrayLike, rewards: ArrayLike) -> None:
         for pair in zip(*self.record.checked(indices, rewards), strict=True):
             self.record.add(*pair)
+
+    def extend(self, latents: NDArray) -> None:
+        self.record.extend(latents)

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from search.latent.index import nearest
 from search.latent.policy import Memory, Policy, loss
-from search.latent.record import Record, shaped, standardised
+from search.latent.record import Record, shaped, standard
 from spaces.domains import Choice, Int, Log, Uniform
 
 FEWEST, STEP = 8, 8  # circuits of the shortest update; how many more at each level
@@ -54,6 +54,21 @@ class Config:
     penalty: Annotated[float, Uniform(1, 3)] = 1.0  # exponent of rewards below the threshold; 1: none
 
 
+PUBLISHED: dict[int, dict[str, dict[str, float]]] = {  # knobs by wires and task, else the defaults
+    4: {
+        "maxcut": {"alpha": 0.7, "baseline": 0.9, "low": 0.8, "high": 0.9},
+        "h2": {"alpha": 0.7, "baseline": 0.5, "low": 0.7, "high": 0.9},
+        "tfim": {"threshold": 0.9},
+        **{name: {"baseline": 0.3} for name in ("bell", "bells", "ghz")},  # none of theirs are published
+    },
+    8: {
+        "maxcut": {"threshold": 0.925, "alpha": 0.7, "baseline": 0.7, "low": 0.7, "high": 0.9, "penalty": 2.0},
+        "tfim": {"threshold": 0.9, "alpha": 0.7, "baseline": 0.5, "low": 0.6, "high": 0.8},
+        **{f"state{seed}": {"threshold": 0.75, "baseline": 0.2, "low": 0.2, "high": 0.5} for seed in range(3)},
+    },
+}
+
+
 class Step(NamedTuple):
     """A circuit to visit: the action that led to it (d,), and what the LSTM knows then."""
 
@@ -72,7 +87,8 @@ class Reinforce:
 
     def __init__(self, config: Config, latents: NDArray, seed: int) -> None:
         self.config, self.record = config, Record(latents, seed)
-        self.latents = standardised(self.record.latents) if config.standardise else self.record.latents
+        self.scale = standard(self.record.latents) if config.standardise else None
+        self.latents = self.scale(self.record.latents) if self.scale else self.record.latents
         learned = config.covariance == "diagonal"
         self.policy = Policy(config.policy, self.latents.shape[1], config.hidden, config.std, learned, seed)
         trained = [weight for weight in self.policy.parameters() if weight.requires_grad]
@@ -105,6 +121,11 @@ class Reinforce:
             self.state = circuit
             if len(self.episode) == self.due:
                 self._update()
+
+    def extend(self, latents: NDArray) -> None:
+        joined = self.record.extend(latents)
+        self.latents = np.concatenate([self.latents, self.scale(joined)]) if self.scale else self.record.latents
+        self.plan = []  # a circuit that joined may lie nearer to an action
 
     @torch.no_grad()
     def _walk(self, number: int) -> list[Step]:
