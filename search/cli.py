@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from spaces.document import StudyError
+from spaces.study import Study
 
 SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one value of the study.")
 
@@ -79,7 +80,7 @@ def list_() -> None:
             runs.add_row(str(path.parent), "", "", "", f"unreadable: {str(error).splitlines()[0]}")
             continue
         metric, best = history.header["metric"], history.best()
-        value = f"{best.rungs[-1].metrics[metric]:.4f}" if best else ""
+        value = f"{best.rungs[-1].metrics[metric]:.6g}" if best else ""
         state = "finished" if history.finished else "unfinished"
         runs.add_row(str(path.parent), metric, value, str(len(history.trials)), state)
     if runs.row_count:
@@ -99,12 +100,12 @@ def check(study: str, settings: tuple[str, ...]) -> None:
       pretune check my-study.yaml
       pretune check quickstart --set budget.epochs=9
     """
-    from search.run import load_data, load_study
+    from search.run import load_study
     from search.strategies import draw_evenly
     from spaces.space import knobs
 
     loaded = load_study(study, settings)
-    data = load_data(loaded)
+    data = _data(loaded)
     goal = loaded.goal
     click.echo(
         f"{loaded.name}: {goal.mode}imise {goal.metric} in {loaded.budget.trials} trials of {goal.epochs} epochs"
@@ -146,6 +147,7 @@ def run(
 
     \b
       pretune run quickstart
+      pretune run circuits/h2                 circuits for a Hamiltonian
       pretune run quickstart --set data.npz=my.npz --set name=mine --trials 60
       pretune run mine.yaml --resume          after a crash, or with more --trials
       pretune run mine.yaml --address auto    on a Ray cluster
@@ -155,7 +157,7 @@ def run(
     if trials is not None:
         settings = (*settings, f"budget.trials={trials}")
     loaded = runs.load_study(study, settings)
-    data = runs.load_data(loaded)
+    data = _data(loaded)
     folder = runs.last_folder(loaded, out) if resume else runs.new_folder(loaded, out)
     with runs.executor(executor, loaded, address, dashboard) as execute:  # first, since it may refuse
         ledger = runs.resume(loaded, folder) if resume else runs.start(loaded, folder, data)
@@ -166,8 +168,23 @@ def run(
 
     print_report(history, where)
     click.echo(f"\nrun     {where}\nlook    pretune board {where}")
-    if loaded.data is not None:
+    if hasattr(loaded.objective.module, "files"):
         click.echo(f"export  pretune export {where} -o winner")
+
+
+def _data(study: Study) -> Any:
+    """The data of a study that was checked; what its objective warns of is said in one line each."""
+    import warnings
+
+    from search.run import load_data
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        data = load_data(study)
+    for warning in caught:
+        click.echo(f"warning: {warning.message}", err=True)
+    return data
 
 
 @contextmanager

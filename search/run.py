@@ -24,6 +24,8 @@ from spaces.study import Study, read_study
 
 CATALOGUE = {
     **SHELVES,
+    "objective": Shelf("objective", *SHELVES["objective"].packages, "search.kinds"),
+    "searcher": Shelf("searcher", "search.latent.searchers"),
     "strategy": Shelf("strategy", "search.strategies"),
     "scheduler": Shelf("scheduler", "search.schedulers"),
 }
@@ -124,6 +126,7 @@ def _header(study: Study, plain: Any, data: Any) -> Event:
         "schema": SCHEMA,
         "name": study.name,
         "objective": study.objective.name,
+        "said": list(getattr(study.objective.module, "SAID", ())),
         "scores": {name: metric.labels for name, metric in study.objective.module.METRICS.items()},
         "metric": study.goal.metric,
         "mode": study.goal.mode,

@@ -1,6 +1,6 @@
 """Components: what a study can name, and the typed config in which each states its knobs once.
 
-A component is a module in a *shelf* (a package that holds one kind of them), named after its file. It has
+A component is a module in a *shelf* (one package or several that hold one kind of them), named after its file. It has
 
     Config   a frozen dataclass; a field is `temperature: Annotated[float, Log(0.05, 1)] = 0.5`:
              its type, its search range (which is also its bound) and its default, stated here alone
@@ -106,25 +106,43 @@ class Pick:
 
 @dataclass(frozen=True)
 class Shelf:
-    """All components of one kind: the modules of a package, named after their files."""
+    """All components of one kind: the modules of one package or several, named after their files."""
 
     kind: str
-    package: str
+    packages: tuple[str, ...]
+
+    def __init__(self, kind: str, *packages: str) -> None:
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "packages", packages)
 
     def names(self) -> list[str]:
-        """The components' names, sorted; nothing of them is imported."""
-        path = importlib.import_module(self.package).__path__
-        return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+        """The components' names, sorted; nothing of them is imported.
+
+        Raises:
+            TypeError: two packages have a component of one name.
+        """
+        return sorted(self._places())
 
     def load(self, name: str) -> Component:
         """Imports one component.
 
         Raises:
             KeyError: the shelf has no component of that name.
+            TypeError: as `names`.
         """
-        if name not in self.names():
-            raise KeyError(name)
-        return Component(self.kind, name, importlib.import_module(f"{self.package}.{name}"))
+        package = self._places()[name]
+        return Component(self.kind, name, importlib.import_module(f"{package}.{name}"))
+
+    def _places(self) -> dict[str, str]:
+        """The package of each component."""
+        found: dict[str, str] = {}
+        for package in self.packages:
+            for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+                if module.name in found:
+                    raise TypeError(f"{self.kind} '{module.name}' is in both {found[module.name]} and {package}")
+                if not module.name.startswith("_"):
+                    found[module.name] = package
+        return found
 
 
 Catalogue = Mapping[str, Shelf]

@@ -10,8 +10,9 @@ LIBRARY = Path(__file__).parent / "library"
 
 
 def shipped() -> dict[str, Path]:
-    """The shipped studies: name to file."""
-    return {path.stem: path for path in sorted(LIBRARY.glob("*.yaml"))}
+    """The shipped studies: name to file; those of a folder bear its name, as in `circuits/h2`, and come last."""
+    paths = sorted(LIBRARY.rglob("*.yaml"), key=lambda path: (len(path.parts), path))
+    return {path.relative_to(LIBRARY).with_suffix("").as_posix(): path for path in paths}
 
 
 def open_study(name: str) -> Node:
@@ -34,4 +35,4 @@ def open_study(name: str) -> Node:
 
 def _shown(path: Path) -> str:
     """The path as messages show it: short for what ships."""
-    return path.name if path.parent == LIBRARY else str(path)
+    return path.relative_to(LIBRARY).as_posix() if path.is_relative_to(LIBRARY) else str(path)

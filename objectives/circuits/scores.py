@@ -4,6 +4,7 @@ path_count                how many ways lead through the circuit's graph
 expressibility            how far its states are from Haar-random ones, by the histogram of their fidelities
 frame_potential           the same by a moment of the fidelities
 entangling_capability     how entangled its states are
+weakest_entanglement      the same of the wire that is so the least
 gradient_variance         how much of a gradient there is to train by; `gradient_variances` tells the parameters apart
 relative_fluctuation      how much its cost varies, on the scale of the observable
 learnability              the same, on the scale of a landscape that is known to be learnable
@@ -15,7 +16,7 @@ scores of its first circuits. A circuit without parameters has but one state: wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import comb, pi
 
@@ -132,23 +133,47 @@ def entangling_capability(pool: Pool, samples: int, rng: np.random.Generator) ->
     Raises:
         CircuitError: fewer than 2 samples, circuits that read inputs, more wires than memory allows.
     """
+    return _entropies(pool, samples, rng, lambda wires: wires.mean(-1))
+
+
+def weakest_entanglement(pool: Pool, samples: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """How entangled that wire is which is so the least, by the mean over the states: (B,).
+
+    A state's is min_q 2 (1 - tr ρ_q²), from 0, where some wire is in a product with the rest (to rounding), to 1, where
+    every wire is maximally entangled. Where Meyer and Wallach's measure is the mean over the wires, and large also for
+    a pair beside idle wires, this one asks for all of them, as most ground states do. Raises what
+    `entangling_capability` does.
+    """
+    return _entropies(pool, samples, rng, lambda wires: wires.min(-1))
+
+
+def _entropies(
+    pool: Pool, samples: int, rng: np.random.Generator, over: Callable[[NDArray], NDArray]
+) -> NDArray[np.float64]:
+    """The mean over states of what `over` makes of their wires' entropies (..., n): (B,)."""
     found, step = np.empty(len(pool)), max(1, CHUNK // 2**pool.wires)
     for rows, copies in _drawn(pool, samples, rng, 2**pool.wires):
-        measured = [meyer_wallach(states(copies[first : first + step])) for first in range(0, len(copies), step)]
-        found[rows] = np.concatenate(measured).reshape(-1, samples).mean(1)
+        parts = (states(copies[first : first + step]) for first in range(0, len(copies), step))
+        found[rows] = np.concatenate([over(wire_entropies(part)) for part in parts]).reshape(-1, samples).mean(1)
     return found
 
 
 def meyer_wallach(vectors: NDArray[np.complex128]) -> NDArray[np.float64]:
     """Q of normalised states (..., N); see `entangling_capability`: (...)."""
-    wires, total = vectors.shape[-1].bit_length() - 1, np.zeros(vectors.shape[:-1])
+    return wire_entropies(vectors).mean(-1)
+
+
+def wire_entropies(vectors: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """The linear entropy 2 (1 - tr ρ_q²) of each wire q of normalised states (..., N), from 0 to 1: (..., n)."""
+    wires = vectors.shape[-1].bit_length() - 1
+    found = np.empty((*vectors.shape[:-1], wires))
     for wire in range(wires):
         parts = vectors.reshape(*vectors.shape[:-1], 2**wire, 2, -1)
         zero, one = parts[..., 0, :], parts[..., 1, :]
         coherence = np.einsum("...ij,...ij->...", zero, one.conj())
         weights = [np.einsum("...ij,...ij->...", part, part.conj()).real for part in (zero, one)]
-        total += weights[0] * weights[1] - (coherence.real**2 + coherence.imag**2)  # det ρ_q = (1 - tr ρ_q²) / 2
-    return 4 * total / wires
+        found[..., wire] = 4 * (weights[0] * weights[1] - (coherence.real**2 + coherence.imag**2))  # 4 det ρ_q
+    return found
 
 
 def gradient_variances(pool: Pool, task: Task, samples: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ circuits that it has evaluated so far.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ from objectives.circuits.evaluate import Evaluation, Training, evaluate
 from objectives.circuits.task import Task
 from objectives.kinds import Failed, Metric, Metrics, Setting
 from spaces.circuits.pool import CircuitError, Pool
-from spaces.circuits.sampler import sample
+from spaces.circuits.sampler import Sampler, sample
 from spaces.circuits.space import CircuitSpace
 from spaces.circuits.structure import depth, two_qubit_gates
 from spaces.document import Node, StudyError
@@ -36,12 +36,29 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Evaluating:
+class Scoring:
+    """How the costs of circuits are computed, and which of them counts."""
+
+    precision: Annotated[str, Choice("double", "single")] = "double"  # of the states' numbers
+    score: Annotated[str, Choice("last", "best")] = "last"  # which cost of a training counts; the paper's is the last
+
+    def counted(self, found: Evaluation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The costs that count, (B,), and the parameters where they were met, (B, P).
+
+        Raises:
+            Failed: a cost that is no finite number.
+        """
+        costs = found.values if self.score == "last" else found.best
+        if not np.isfinite(costs).all():
+            raise Failed(f"a circuit's cost became {costs[~np.isfinite(costs)][0]}")
+        return costs, found.pool.theta if self.score == "last" else found.best_theta
+
+
+@dataclass(frozen=True)
+class Evaluating(Scoring):
     """How circuits are evaluated."""
 
     batch: Annotated[int, Int(1, 1_000_000)] = 500  # circuits per epoch
-    precision: Annotated[str, Choice("double", "single")] = "double"  # of the states' numbers
-    score: Annotated[str, Choice("last", "best")] = "last"  # which cost of a training counts; the paper's is the last
 
 
 DATA = False
@@ -102,13 +119,11 @@ class Circuits:
             found = evaluate(pool, self.task, self.training, self.evaluator, seed=int(rng.integers(2**31)))
         except CircuitError as error:
             raise Failed(" ".join(str(error).split())) from None
-        costs = found.values if self.evaluating.score == "last" else found.best
-        if not np.isfinite(costs).all():
-            raise Failed(f"a circuit's cost became {costs[~np.isfinite(costs)][0]} in epoch {self.epoch + 1}")
-        self._count(costs, found)
+        self._count(found)
         self.epoch += 1
 
-    def _count(self, costs: NDArray[np.float64], found: Evaluation) -> None:
+    def _count(self, found: Evaluation) -> None:
+        costs, theta = self.evaluating.counted(found)
         added = {
             "circuits": len(costs),
             "candidates": self.task.candidate(costs).sum(),
@@ -120,7 +135,6 @@ class Circuits:
         row = int(costs.argmin())
         if costs[row] < self.cost:
             one = slice(row, row + 1)
-            theta = found.pool.theta if self.evaluating.score == "last" else found.best_theta
             self.cost, self.best = float(costs[row]), replace(found.pool[one], theta=theta[one])
 
     def _metrics(self) -> Metrics:
@@ -142,7 +156,7 @@ class Circuits:
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        best = self.best and {name: torch.from_numpy(array.copy()) for name, array in self.best.arrays().items()}
+        best = self.best and as_tensors(self.best)
         return {"epoch": self.epoch, "cost": self.cost, "sums": dict(self.sums), "wires": self.task.wires, "best": best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -153,7 +167,17 @@ class Circuits:
 def best_circuit(state: dict[str, Any]) -> Pool | None:
     """The best circuit of a trial from its saved state."""
     best = state["best"]
-    return best and Pool(state["wires"], **{name: array.numpy() for name, array in best.items()})
+    return best and of_tensors(state["wires"], best)
+
+
+def as_tensors(pool: Pool) -> dict[str, torch.Tensor]:
+    """The arrays of a pool as a trial's state holds them."""
+    return {name: torch.from_numpy(array.copy()) for name, array in pool.arrays().items()}
+
+
+def of_tensors(wires: int, tensors: dict[str, torch.Tensor]) -> Pool:
+    """The pool whose arrays `as_tensors` gave."""
+    return Pool(wires, **{name: tensor.numpy() for name, tensor in tensors.items()})
 
 
 def built_task(config: dict[str, Any]) -> Task:
@@ -172,21 +196,44 @@ def built_task(config: dict[str, Any]) -> Task:
 
 def check(study: Study, data: None) -> None:
     """Builds each task of the study, and each circuit space that it settles, so that what is wrong is said at once."""
-    for place, task in _tasks(study):
-        if study.goal.metric == "accuracy" and task.accuracy is None:
-            raise place.wrong(
-                "this task has no held-out data, so no metric 'accuracy'", [m for m in METRICS if m != "accuracy"]
-            )
-        group = study.space.parts["circuits"]
-        assert isinstance(group, Group)
-        settled = {knob: d.value for knob, d in group.parts.items() if isinstance(d, Fixed)}
-        if len(settled) < len(group.parts):
-            settled = {name: settled[name] for name in ("path", "coupling", "gates") if name in settled}
-            settled |= {"length": 1, "depth": 1}  # the least that a circuit can be: only the rest is judged
-        try:
-            CircuitSpace(**settled).sampler(task.wires)
-        except StudyError as error:
-            raise place.wrong(f"no circuit space of this study serves it: {error}") from None
+    for where, task in tasks(study):
+        measurable(study, where, {"accuracy": "has no held-out data"} if task.accuracy is None else {})
+        sampler_of(study, task, where)
+
+
+def measurable(study: Study, where: Node, absent: Mapping[str, str]) -> None:
+    """Refuses a study that chooses by a metric which the task at `where` does not give; `absent` says why.
+
+    Raises:
+        StudyError: it does.
+    """
+    metric = study.goal.metric
+    if metric in absent:
+        others = [name for name in study.objective.module.METRICS if name not in absent]
+        raise where.wrong(f"this task {absent[metric]}, so no metric '{metric}'", others)
+
+
+def sampler_of(study: Study, task: Task, where: Node) -> Sampler:
+    """What a study's trials draw circuits from for a task, which stands at `where`; open knobs at their least.
+
+    Raises:
+        StudyError: no circuit of the study's space fits the task.
+    """
+    group = study.space.parts["circuits"]
+    assert isinstance(group, Group)
+    fixed = settled(group)
+    if len(fixed) < len(group.parts):
+        fixed = {name: fixed[name] for name in ("path", "coupling", "gates") if name in fixed}
+        fixed |= {"length": 1, "depth": 1}  # the least that a circuit can be: only the rest is judged
+    try:
+        return CircuitSpace(**fixed).sampler(task.wires)
+    except StudyError as error:
+        raise where.wrong(f"no circuit space of this study serves it: {error}") from None
+
+
+def settled(group: Group) -> dict[str, Any]:
+    """The knobs of a group that a study leaves no choice, and their values."""
+    return {name: domain.value for name, domain in group.parts.items() if isinstance(domain, Fixed)}
 
 
 def floors(study: Study, data: None) -> dict[str, Metrics]:
@@ -194,7 +241,7 @@ def floors(study: Study, data: None) -> dict[str, Metrics]:
 
     Where a study has several tasks, the floors are those of the first.
     """
-    (_, task), rng = next(_tasks(study)), np.random.default_rng(study.goal.seed)
+    (_, task), rng = next(tasks(study)), np.random.default_rng(study.goal.seed)
     pools = {
         "empty": Pool.of(task.wires, [[]]),
         "untrained": sample(CircuitSpace().sampler(task.wires), study.probe.batch, rng),
@@ -216,29 +263,48 @@ def floors(study: Study, data: None) -> dict[str, Metrics]:
     return found
 
 
-def _tasks(study: Study) -> Iterator[tuple[Node, Task]]:
-    """Each task that the study may take, its open knobs at their defaults, and its place."""
-    space = study.document.value.get("space", study.document)
-    place = space.value.get("task", space)
+def tasks(study: Study) -> Iterator[tuple[Node, Task]]:
+    """Each task that the study may take, its open knobs at their defaults, and its place.
+
+    Raises:
+        StudyError: a task cannot be built.
+    """
     switch = study.space.parts["task"]
     assert isinstance(switch, Switch)
     for name, group in switch.branches.items():
-        node = place.value.get(name, place) if isinstance(place.value, dict) else place
-        settled = {knob: d.value for knob, d in group.parts.items() if isinstance(d, Fixed)}
+        where = place(study.document, "space", "task", name)
         try:
-            yield node, built_task({"task": {name: settled}})
+            yield where, built_task({"task": {name: settled(group)}})
         except Failed as failure:
-            raise node.wrong(str(failure)) from None
+            raise where.wrong(str(failure)) from None
 
 
-def files(config: dict[str, Any], data: dict[str, Any], state: dict[str, Any]) -> dict[str, bytes]:
-    """The best circuit to take home: OpenQASM 3, the arrays, and a drawing, by file name."""
-    from objectives.circuits.edges.drawing import draw
-    from objectives.circuits.edges.openqasm import to_qasm
+def place(document: Node, *path: str) -> Node:
+    """The node at a path of a document, or the deepest one above it that is there."""
+    for name in path:
+        if not isinstance(document.value, dict) or name not in document.value:
+            break
+        document = document.value[name]
+    return document
 
+
+def files(config: dict[str, Any], data: dict[str, Any] | None, state: dict[str, Any]) -> dict[str, bytes]:
+    """The best circuit to take home, by file name."""
     best = best_circuit(state)
     assert best is not None
-    found = {"circuit.npz": best.packed(), "circuit.txt": (draw(best, 0) + "\n").encode()}
+    return circuit_files(best)
+
+
+def circuit_files(best: Pool) -> dict[str, bytes]:
+    """A circuit, a pool of one, as the arrays, a drawing in text and as a picture, and OpenQASM 3, by file name."""
+    from objectives.circuits.edges.drawing import draw, picture
+    from objectives.circuits.edges.openqasm import to_qasm
+
+    found = {
+        "circuit.npz": best.packed(),
+        "circuit.txt": (draw(best, 0) + "\n").encode(),
+        "circuit.png": picture(best, 0),
+    }
     if not best.inputs:
         found["circuit.qasm"] = to_qasm(best, 0, 3).encode()
     return found

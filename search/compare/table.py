@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console, Group
@@ -15,6 +17,7 @@ from search.ledger import History, Trial
 from spaces.space import Config
 
 HELD_OUT = "test_"  # the prefix of a metric's twin on images that chose nothing
+SMALL, LARGE = 1e-3, 100  # sizes from which four decimals say too little, or too much
 
 
 def as_json(history: History) -> dict[str, Any]:
@@ -106,11 +109,15 @@ def report(history: History, where: str, rows: int = 12) -> Group:
     for head in ("trial", *heads, *scores, "state"):
         table.add_column(head, justify="right" if head in scores else "left", no_wrap=True)
     order = ranked(history)
+    metrics, floors = [metric, *([twin] if held_out else [])], history.floors or {}
+    decimals = _decimals(
+        [*(trial.value(m) for trial in order for m in metrics), *(floors[f].get(metric) for f in floors)]
+    )
     for trial in order[:rows]:
-        table.add_row(*_cells(trial, history, words, [metric, *([twin] if held_out else [])]))
+        table.add_row(*_cells(trial, history, words, metrics, decimals))
     blank = [""] * (len(heads) - 1)
-    for name, reached in (history.floors or {}).items():
-        shown = [_number(reached.get(m)) for m in [metric, *([twin] if held_out else [])]]
+    for name, reached in floors.items():
+        shown = [_number(reached.get(m), decimals) for m in metrics]
         table.add_row("floor", name, *blank, *shown, "", "", "", style="dim")
     parts: list[Any] = [table]
     if len(order) > rows:
@@ -129,33 +136,52 @@ def verdict(history: History, words: list[str]) -> list[Text]:
     best, metric = history.best(), history.header["metric"]
     if best is None:
         return [Text("No trial has reached a rung.", style="bold")]
-    value = best.rungs[-1].metrics[metric]
+    value, floors = best.rungs[-1].metrics[metric], history.floors or {}
+    decimals = _decimals([value, *(scores.get(metric) for scores in floors.values())])
     who = " + ".join(names(best, history, words))
-    lines = [Text(f"{who} ({best.id}) leads with {metric} {_number(value)}", style="bold")]
-    for name, scores in (history.floors or {}).items():
+    lines = [Text(f"{who} ({best.id}) leads with {metric} {_number(value, decimals)}", style="bold")]
+    for name, scores in floors.items():
         if metric in scores:
-            lines.append(
-                Text(f"  {_gain(value, scores[metric], metric)} over the {name} floor ({_number(scores[metric])})")
-            )
+            gain = _gain(value, scores[metric], history)
+            lines.append(Text(f"  {gain} the {name} floor ({_number(scores[metric], decimals)})"))
     held = best.rungs[-1].metrics.get(HELD_OUT + metric)
     if held is not None:
-        lines.append(Text(f"  {_number(held)} on held-out images, which had no part in the choice"))
+        lines.append(Text(f"  {_number(held, decimals)} on held-out images, which had no part in the choice"))
+    for said in history.header.get("said", ()):
+        with suppress(KeyError):  # a metric that this trial does not have
+            lines.append(Text(f"  {said.format(**best.rungs[-1].metrics)}"))
     return lines
 
 
-def _gain(value: float, floor: float, metric: str) -> str:
-    return f"{100 * (value - floor):+.1f} points" if "accuracy" in metric else f"{value - floor:+.4g}"
+def _gain(value: float, floor: float, history: History) -> str:
+    """How far a value is from a floor's."""
+    if "accuracy" in history.header["metric"]:
+        return f"{100 * (value - floor):+.1f} points over"
+    if history.header["mode"] == "max":
+        return f"{value - floor:+.4g} over"
+    return f"{abs(value - floor):.4g} {'below' if value <= floor else 'above'}"
 
 
-def _cells(trial: Trial, history: History, words: list[str], metrics: list[str]) -> list[str]:
+def _cells(trial: Trial, history: History, words: list[str], metrics: list[str], decimals: int) -> list[str]:
     last = trial.rungs[-1].metrics if trial.rungs else {}
-    shown = [_number(last.get(metric)) for metric in metrics]
+    shown = [_number(last.get(metric), decimals) for metric in metrics]
     spent = [str(trial.epoch), f"{trial.seconds:.1f}"]
     return [trial.id, *names(trial, history, words), *shown, *spent, history.state(trial)]
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _decimals(values: Iterable[float | None]) -> int:
+    """How many decimals numbers are shown with that stand beside each other: none for counts, one for large ones."""
+    there = [value for value in values if value is not None]
+    if all(value == round(value) for value in there):
+        return 0
+    return 1 if max(map(abs, there)) >= LARGE else 4
+
+
+def _number(value: float | None, decimals: int) -> str:
+    if value is None:
+        return ""
+    tiny = decimals and 0 < abs(value) < SMALL
+    return f"{value:.1e}" if tiny else f"{value:.{decimals}f}"
 
 
 def show(history: History, where: str) -> None:

@@ -28,21 +28,27 @@ def draw(pool: Pool, row: int) -> str:
 def draw_mpl(pool: Pool, row: int, path: Path) -> None:
     """One circuit as a picture, PNG, SVG or PDF by the name's ending; written whole or not at all.
 
-    The figure belongs to no window and to no session: neither matplotlib's backend nor its open figures change.
-
     Raises:
         CircuitError: a name with another ending.
     """
     path = Path(path)
     if path.suffix.lower() not in PICTURES:
         raise CircuitError(complaint(str(path), f"cannot draw '{path.suffix}' files", PICTURES, near=path.suffix))
+    write_whole(path, picture(pool, row, path.suffix[1:].lower()))
+
+
+def picture(pool: Pool, row: int, form: str = "png") -> bytes:
+    """One circuit as the content of a picture's file, `png`, `svg` or `pdf`.
+
+    The figure belongs to no window and to no session: neither matplotlib's backend nor its open figures change.
+    """
     figure, content = Figure(), io.BytesIO()
     FigureCanvasAgg(figure)  # PennyLane measures its labels on a canvas
     qml.drawer.tape_mpl(
         _tape(pool, row), range(pool.wires), show_all_wires=True, decimals=DECIMALS, style="black_white", fig=figure
     )
-    figure.savefig(content, format=path.suffix[1:].lower())
-    write_whole(path, content.getvalue())
+    figure.savefig(content, format=form)
+    return content.getvalue()
 
 
 def _tape(pool: Pool, row: int) -> Any:

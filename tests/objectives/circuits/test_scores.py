@@ -14,6 +14,7 @@ from scipy.integrate import quad
 from scipy.stats import entropy
 
 from objectives.circuits import scores
+from objectives.circuits.batch import states
 from objectives.circuits.observable import Observable
 from objectives.circuits.scores import (
     entangling_capability,
@@ -26,6 +27,8 @@ from objectives.circuits.scores import (
     meyer_wallach,
     path_count,
     relative_fluctuation,
+    weakest_entanglement,
+    wire_entropies,
 )
 from objectives.circuits.task import Task
 from spaces.circuits.gates import CODES, GATES, pauli_matrix
@@ -173,14 +176,16 @@ def test_deep_circuits_are_haar_random():
 
 def test_entanglement_is_that_of_the_partial_traces():
     pool = Pool.of(3, MIXED)
-    wanted = []
+    wanted, least = [], []
     for own in random_states(pool, COUNT, 5):
-        purity = []
-        for state, wire in product(own, range(3)):
+        entropy = np.empty((COUNT, 3))
+        for (row, state), wire in product(enumerate(own), range(3)):
             parts = np.moveaxis(state.reshape(2, 2, 2), wire, 0).reshape(2, 4)
-            purity.append(np.linalg.norm(parts @ parts.conj().T) ** 2)
-        wanted.append(2 * (1 - np.mean(purity)))
+            entropy[row, wire] = 2 * (1 - np.linalg.norm(parts @ parts.conj().T) ** 2)
+        wanted.append(entropy.mean())
+        least.append(entropy.min(1).mean())
     np.testing.assert_allclose(entangling_capability(pool, COUNT, rng(5)), wanted, atol=1e-12)
+    np.testing.assert_allclose(weakest_entanglement(pool, COUNT, rng(5)), least, atol=1e-12)
 
 
 def test_entanglement_of_known_states():
@@ -191,6 +196,12 @@ def test_entanglement_of_known_states():
     found = entangling_capability(Pool.of(3, [apart, bell]), 4000, rng())
     assert found[0] == pytest.approx(0, abs=1e-12)
     assert found[1] == pytest.approx(2 / 3 / 2, abs=0.02)  # sin² θ on two of three wires
+    np.testing.assert_allclose(
+        wire_entropies(states(Pool.of(3, [[("H", 0), ("CNOT", 0, 2)]]))), [[1, 0, 1]], atol=1e-12
+    )
+    ghz = [("RX", 0, 0), ("CNOT", 0, 1), ("CNOT", 1, 2)]
+    least = weakest_entanglement(Pool.of(3, [apart, bell, ghz]), 4000, rng())
+    np.testing.assert_allclose(least, [0, 0, 1 / 2], atol=0.02)
 
 
 def test_gradients_and_costs_are_numpys():
@@ -297,7 +308,7 @@ def test_chunks_and_blocks_change_nothing(name, monkeypatch):
 
 def test_what_cannot_be_scored_is_refused():
     pool = Pool.of(1, [[("RX", 0, 0.0)]])
-    for score in (expressibility, frame_potential, entangling_capability):
+    for score in (expressibility, frame_potential, entangling_capability, weakest_entanglement):
         with pytest.raises(CircuitError, match=r"samples.*found 1\b"):
             score(pool, 1, rng())
         with pytest.raises(CircuitError, match="read inputs"):

@@ -1,0 +1,75 @@
+"""The pool that a search chooses from: drawn from a space, and sieved by a score that needs no training.
+
+A sieve is a prior (as in He et al., "Training-Free Quantum Architecture Search", AAAI 2024): many circuits are drawn,
+and the share with the best score is kept, in the order in which they were drawn.
+
+    paths            most ways through the circuit's graph
+    expressibility   states nearest to Haar-random ones
+    entanglement     the wire that is entangled the least is so the most; what holds all solutions of a task whose
+                     ground state entangles every wire, H2's among them, within the best hundredth of the paper's space
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.circuits.cache import kept
+from objectives.circuits.scores import expressibility, path_count, weakest_entanglement
+from spaces.circuits.pool import Pool
+from spaces.circuits.sampler import Sampler, sample
+from spaces.domains import Choice, Int, Log
+
+FORMAT = 1  # of the kept files
+DECIMALS = 9  # of scores: beyond, rounding decides, which differs from machine to machine
+SCORES: dict[str, Callable[[Pool, np.random.Generator], NDArray[np.float64]]] = {  # the more the better
+    "paths": lambda pool, rng: path_count(pool),
+    "expressibility": lambda pool, rng: -expressibility(pool, 32, rng),
+    "entanglement": lambda pool, rng: weakest_entanglement(pool, 4, rng),
+}
+
+
+def share(count: int, keep: float) -> int:
+    """How many of so many circuits a share is: whole ones, rounding aside."""
+    return int(count * keep + 1e-9)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Which circuits there are to choose from; trials of one drawing and one embedding share both."""
+
+    count: Annotated[int, Int(1, 10_000_000, log=True)] = 10_000  # circuits drawn
+    seed: Annotated[int, Int(0, 2**31 - 1)] = 0  # of the circuits and of the embedding; a trial's own is the search's
+    sieve: Annotated[str, Choice("none", *SCORES)] = "none"  # the score by which some are kept
+    keep: Annotated[float, Log(1e-5, 1.0)] = 0.1  # share that a sieve keeps
+
+    @property
+    def size(self) -> int:
+        """How many circuits the pool has."""
+        return self.count if self.sieve == "none" else share(self.count, self.keep)
+
+    def pool(self, sampler: Sampler) -> Pool:
+        """The circuits to choose from, the same for the same drawing and sampler.
+
+        Raises:
+            CircuitError: hardly any circuit is shallow enough, or more wires than memory allows.
+        """
+        drawn = sample(sampler, self.count, np.random.default_rng(self.seed))
+        return drawn if self.sieve == "none" else drawn[self._kept(drawn)]
+
+    def _kept(self, pool: Pool) -> NDArray[np.int64]:
+        """The rows that the sieve keeps, ascending; of equal scores the first."""
+        content = hashlib.sha256(str(pool.wires).encode())
+        for array in pool.arrays().values():
+            content.update(array.tobytes())
+
+        def make() -> dict[str, NDArray]:
+            scores = SCORES[self.sieve](pool, np.random.default_rng(self.seed)).round(DECIMALS)
+            return {"rows": np.sort(np.argsort(-scores, kind="stable")[: self.size])}
+
+        return kept("sieve", (FORMAT, asdict(self), content.hexdigest()), ("rows",), make)["rows"]
