@@ -7,6 +7,7 @@ and the share with the best score is kept, in the order in which they were drawn
     expressibility   states nearest to Haar-random ones
     entanglement     the wire that is entangled the least is so the most; what holds all solutions of a task whose
                      ground state entangles every wire, H2's among them, within the best hundredth of the paper's space
+    meyer_wallach    wires are entangled the most on average; for ground states that leave some wires alone
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.circuits.cache import kept
-from objectives.circuits.scores import expressibility, path_count, weakest_entanglement
+from objectives.circuits.scores import entangling_capability, expressibility, path_count, weakest_entanglement
 from spaces.circuits.pool import Pool
 from spaces.circuits.sampler import Sampler, sample
 from spaces.domains import Choice, Int, Log
@@ -31,6 +32,7 @@ SCORES: dict[str, Callable[[Pool, np.random.Generator], NDArray[np.float64]]] = 
     "paths": lambda pool, rng: path_count(pool),
     "expressibility": lambda pool, rng: -expressibility(pool, 32, rng),
     "entanglement": lambda pool, rng: weakest_entanglement(pool, 4, rng),
+    "meyer_wallach": lambda pool, rng: entangling_capability(pool, 4, rng),
 }
 
 
