@@ -245,7 +245,10 @@ def show(run: Path, form: str | None) -> None:
     help="Port on loopback; the next free one if it is taken.",
 )
 def board(runs: tuple[Path, ...], port: int) -> None:
-    """Look at one or several RUNS in TensorBoard: curves under Time Series, the comparison under HParams."""
+    """Look at one or several RUNS in TensorBoard: curves under Time Series, the comparison under HParams.
+
+    A circuit search also has a map of its latents under Projector; choose to colour it by reward.
+    """
     from search.compare.tensorboard import serve
     from search.folder import Folder
     from search.ledger import read

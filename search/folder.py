@@ -3,7 +3,7 @@
 RUN/study.yaml            the study as it was run
 RUN/ledger.jsonl          every event of the run; the truth
 RUN/trials/t0007/         the rungs of a trial (results and its last checkpoint), and error.txt if it failed
-RUN/tensorboard/          event files, one a trial
+RUN/tensorboard/          event files, one a trial, and maps of latents
 """
 
 from __future__ import annotations

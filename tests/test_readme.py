@@ -40,3 +40,14 @@ def test_shipped_studies_are_checked_and_say_what_they_are(name):
     study = read_study(open_study(name), CATALOGUE)
     assert study.name == name.rpartition("/")[2]
     assert study.about
+
+
+def test_the_circuit_study_fits_a_hamiltonian_and_a_space(tmp_path):
+    (tmp_path / "h.txt").write_text("-0.8 Z0 Z1\n-0.8 Z1 Z2\n-0.8 Z2 Z3\n0.4 X0\n0.4 X1\n0.4 X2\n0.4 X3\n")
+    (space,) = re.findall(r"```yaml\n(wires: .*?)```", README, re.DOTALL)
+    (tmp_path / "space.yaml").write_text(space)
+    (text,) = re.findall(r"```yaml\n(name: mine\nobjective: circuit_search\n.*?)```", README, re.DOTALL)
+    document = assign(parse(text, "mine.yaml"), f"space.task.paulis.path={tmp_path / 'h.txt'}")
+    study = read_study(assign(document, f"space.circuits.path={tmp_path / 'space.yaml'}"), CATALOGUE)
+    load_data(study)
+    assert set(study.space.parts["searcher"].branches) == {"gp", "evolution", "reinforce", "random"}

@@ -6,7 +6,8 @@ RUN/tensorboard/floor-raw/events...     a floor, as a level line in the same cha
 
 A file holds nothing but what the ledger says, so the same history gives the same bytes. A file that a crash has
 cut is therefore a beginning of what it should be, and is made whole by writing the rest. The ledger keeps no
-time of day: the clock of a trial is the seconds that it has worked, starting at 0.
+time of day: the clock of a trial is the seconds that it has worked, starting at 0. Maps of latents lie beside
+event files for those who look (`search.compare.projector`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from tensorboard.plugins.hparams.api_pb2 import (
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from search.compare.projector import plugins, write_maps
 from search.compare.table import HELD_OUT
 from search.folder import Folder
 from search.ledger import Event, History, Trial, read
@@ -290,7 +292,7 @@ def serve(folders: Sequence[Folder], port: int) -> None:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     runs = list(dict.fromkeys(Folder(folder.root.resolve()) for folder in folders))
     with TemporaryDirectory(prefix="pretune-board-") as room:
-        board = TensorBoard(server_class=_server)
+        board = TensorBoard(plugins=plugins(runs), server_class=_server)
         # One process reads and serves: the faster reader is a second server, and does not say which study comes first.
         where = str(_shown(runs, Path(room)))
         board.configure(logdir=where, host=LOOPBACK, port=port, load_fast="false")
@@ -308,6 +310,7 @@ def _shown(runs: Sequence[Folder], room: Path) -> Path:
     for run, history in zip(runs, histories, strict=True):
         if not run.tensorboard.exists():  # else the run keeps it, and may be at it now
             EventFiles(run).rebuild(history)
+        write_maps(run, history)
     if len(runs) == 1:
         return runs[0].tensorboard
     for name, run in zip(_names([run.root for run in runs]), runs, strict=True):

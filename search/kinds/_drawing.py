@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from objectives.circuits.cache import kept
 from objectives.circuits.scores import entangling_capability, expressibility, path_count, weakest_entanglement
-from spaces.circuits.pool import Pool
+from spaces.circuits.pool import CircuitError, Pool
 from spaces.circuits.sampler import Sampler, sample
+from spaces.circuits.structure import two_qubit_gates
 from spaces.domains import Choice, Int, Log
 
 FORMAT = 1  # of the kept files
+ROUNDS = 100  # draws of the whole count at most, until enough circuits have few enough two-qubit gates
 DECIMALS = 9  # of scores: beyond, rounding decides, which differs from machine to machine
 SCORES: dict[str, Callable[[Pool, np.random.Generator], NDArray[np.float64]]] = {  # the more the better
     "paths": lambda pool, rng: path_count(pool),
@@ -49,6 +51,7 @@ class Drawing:
     seed: Annotated[int, Int(0, 2**31 - 1)] = 0  # of the circuits and of the embedding; a trial's own is the search's
     sieve: Annotated[str, Choice("none", *SCORES)] = "none"  # the score by which some are kept
     keep: Annotated[float, Log(1e-5, 1.0)] = 0.1  # share that a sieve keeps
+    two_qubit_gates: Annotated[int, Int(0, 10_000)] = 10_000  # in a circuit, at most
 
     @property
     def size(self) -> int:
@@ -59,10 +62,27 @@ class Drawing:
         """The circuits to choose from, the same for the same drawing and sampler.
 
         Raises:
-            CircuitError: hardly any circuit is shallow enough, or more wires than memory allows.
+            CircuitError: hardly any circuit is shallow enough or has so few two-qubit gates, or more wires than memory
+                allows.
         """
-        drawn = sample(sampler, self.count, np.random.default_rng(self.seed))
+        drawn = self._drawn(sampler)
         return drawn if self.sieve == "none" else drawn[self._kept(drawn)]
+
+    def _drawn(self, sampler: Sampler) -> Pool:
+        """As many circuits as are wanted; those with too many two-qubit gates are drawn anew."""
+        rng, parts, missing = np.random.default_rng(self.seed), list[Pool](), self.count
+        for _ in range(ROUNDS):
+            parts.append(self.allowed(sample(sampler, self.count, rng))[:missing])
+            missing -= len(parts[-1])
+            if not missing:
+                return Pool.stack(parts) if len(parts) > 1 else parts[0]
+        found, most = self.count - missing, self.two_qubit_gates
+        what = f"found {found} of {self.count} circuits with {most} two-qubit gates or fewer"
+        raise CircuitError(f"{what}, in {ROUNDS * self.count} draws")
+
+    def allowed(self, pool: Pool) -> Pool:
+        """The circuits with no more two-qubit gates than may be."""
+        return pool[two_qubit_gates(pool) <= self.two_qubit_gates]
 
     def _kept(self, pool: Pool) -> NDArray[np.int64]:
         """The rows that the sieve keeps, ascending; of equal scores the first."""

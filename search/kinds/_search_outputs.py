@@ -5,21 +5,22 @@ pareto.csv     the circuits that no other beats in reward, two-qubit gates and d
 pareto.png     the same as a picture, among all that were evaluated
 pareto/        the same as OpenQASM 3
 search.csv     every query in its order
+regret.png     how the best reward and the number of good circuits grew with them
+latent_map.png where in the latents they lie; no file where the searcher looked at none
 """
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from objectives.circuits.edges.openqasm import to_qasm
 from objectives.circuits.task import Task
 from objectives.kinds.circuits import built_task, circuit_files, of_tensors
 from search.circuits_report import as_csv
+from search.kinds import _pictures as pictures
 from search.kinds._drawing import Drawing
 from search.kinds._queries import Queries
 from search.kinds._script import script
@@ -43,7 +44,10 @@ def files(config: dict[str, Any], state: dict[str, Any]) -> dict[str, bytes]:
             "parameters": [int(parameter_count(pool)[0]) for pool in front.values()],
         }
     ).encode()
-    found["pareto.png"] = _picture(task, queries, rows)
+    found["pareto.png"] = pictures.png(pictures.pareto(task, queries, rows))
+    found["regret.png"] = pictures.png(pictures.regret(task, queries))
+    if mapped := latent_map(config, state):
+        found["latent_map.png"] = pictures.png(pictures.latent_map(task, *mapped, _map(state)))
     drawn = Drawing(**config["pool"]).size
     found["search.csv"] = as_csv(
         {
@@ -55,6 +59,36 @@ def files(config: dict[str, Any], state: dict[str, Any]) -> dict[str, bytes]:
         }
     ).encode()
     return found | {name: _qasm(pool) for name, pool in zip(names, front.values(), strict=True) if name}
+
+
+def latent_map(config: dict[str, Any], state: dict[str, Any]) -> tuple[NDArray, dict[str, list[Any]]] | None:
+    """The latents (N, d) of some circuits, and what is known of each; None where the searcher looked at none.
+
+    First some that were not evaluated, of which only what they are made of is known: whoever draws them in this order
+    hides none behind them of those that were, which follow in their order (of very many not all).
+    """
+    if not (shown := _map(state)):
+        return None
+    queries, drawn = Queries.of_tensors(state["queries"]), Drawing(**config["pool"]).size
+    rows, others = shown["query"], shown["circuit"]
+    visited = {
+        "visited": [True] * len(rows),
+        **_columns(built_task(config), queries, rows),
+        "generated": (queries.circuit[rows] >= drawn).tolist(),
+    }
+    unvisited = {
+        "visited": [False] * len(others),
+        "generated": (others >= drawn).tolist(),
+        "two_qubit_gates": shown["two_qubit_gates"].tolist(),
+        "depth": shown["depth"].tolist(),
+    }
+    unknown = [None] * len(others)
+    return shown["latents"], {name: [*unvisited.get(name, unknown), *known] for name, known in visited.items()}
+
+
+def _map(state: dict[str, Any]) -> dict[str, NDArray]:
+    """What a state holds for the map; see `CircuitSearch._mapped`."""
+    return {name: tensor.numpy() for name, tensor in state.get("map", {}).items()}
 
 
 def _columns(task: Task, queries: Queries, rows: np.ndarray) -> dict[str, list[Any]]:
@@ -75,23 +109,3 @@ def _columns(task: Task, queries: Queries, rows: np.ndarray) -> dict[str, list[A
 
 def _qasm(pool: Pool) -> bytes:
     return to_qasm(pool, 0, 3).encode()
-
-
-def _picture(task: Task, queries: Queries, rows: np.ndarray) -> bytes:
-    """Cost, or error where the exact optimum is known, over two-qubit gates; the colour of the front is depth."""
-    value, what = queries.cost, "cost"
-    if task.ground is not None:
-        value, what = np.maximum(queries.cost - task.ground, 1e-9), "error"  # room for rounding on a logarithmic axis
-    figure, content = Figure(figsize=(6, 4), layout="constrained"), io.BytesIO()
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.scatter(queries.two_qubit_gates, value, s=8, color="0.8", label=f"{len(queries)} evaluated")
-    shown = axes.scatter(queries.two_qubit_gates[rows], value[rows], s=30, c=queries.depth[rows], label="best")
-    if task.ground is not None:
-        axes.set_yscale("log")
-        axes.axhline(max(task.strict - task.ground, 1e-9), color="0.4", lw=0.8, ls="--", label="solved")
-    figure.colorbar(shown, label="depth")
-    axes.set(xlabel="two-qubit gates", ylabel=what, title=task.name)
-    axes.legend()
-    figure.savefig(content, format="png", dpi=150)
-    return content.getvalue()

@@ -21,22 +21,25 @@ import torch
 from numpy.typing import NDArray
 
 from objectives.circuits.batch import Batch
-from objectives.circuits.evaluate import Training
+from objectives.circuits.evaluate import Training, fitting
 from objectives.circuits.generation import Generation, Tally, children
+from objectives.features import spread
 from objectives.kinds import Failed, Metric, Metrics, Setting
 from objectives.kinds.circuits import Scoring, as_tensors, built_task, of_tensors, settled, tasks
 from search.kinds._drawing import Drawing
+from search.kinds._landscape import Landscape
 from search.kinds._queries import Queries, front, invented, measured, standing
 from search.kinds._stopping import Stopping, Trainer
-from search.kinds._terrain import Terrain
 from spaces.circuits.pool import Pool
 from spaces.circuits.space import CircuitSpace
+from spaces.circuits.structure import depth, two_qubit_gates
 from spaces.document import StudyError
 from spaces.domains import Int
 from spaces.space import Group, Switch
 from spaces.study import OneOf, Study
 
 FLOORS = 3  # random searches that the floor is the mean of
+VISITED, UNVISITED = 10_000, 2_000  # circuits that the map of the latents shows, at most
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class CircuitSearch:
             one each.
         joined: generated circuits, and how many queries there were when they joined the pool.
         tally: what came of generating them.
+        map: what the map of the latents shows after the last rung (`_mapped`); empty before, and where none are seen.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -129,39 +133,41 @@ class CircuitSearch:
         self.trained: dict[int, Pool] = {}
         self.joined: list[tuple[int, Pool]] = []
         self.tally = Tally()
+        self.map: dict[str, NDArray] = {}
 
     def run(self) -> Iterator[Metrics]:
         try:
-            terrain = self._terrain()
+            landscape = self._landscape()
             for rung in [r for r in self.setting.rungs if r > self.epoch]:
                 while self.epoch < rung:
-                    self._epoch(terrain)
-                yield self._metrics(len(terrain.drawn))
+                    self._epoch(landscape)
+                self.map = {} if landscape.blind else self._mapped(landscape)
+                yield self._metrics(len(landscape.drawn))
         except StudyError as error:
             raise Failed(" ".join(str(error).split())) from None
 
-    def _terrain(self) -> Terrain:
+    def _landscape(self) -> Landscape:
         """The circuits and a searcher that knows all that happened so far."""
-        terrain, told = Terrain(self.setting, self.task.wires), 0
+        landscape, told = Landscape(self.setting, self.task.wires), 0
         for until, circuits in [*self.joined, (len(self.queries), None)]:
             rewards = self.task.reward(self.queries.cost[told:until])
-            terrain.searcher.tell(self.queries.circuit[told:until], rewards)
+            landscape.searcher.tell(self.queries.circuit[told:until], rewards)
             told = until
             if circuits is not None:
-                terrain.extend(circuits)
-        return terrain
+                landscape.extend(circuits)
+        return landscape
 
-    def _epoch(self, terrain: Terrain) -> None:
+    def _epoch(self, landscape: Landscape) -> None:
         """New circuits, if any are wanted, then one batch of queries, or what is left of the pool."""
         if self.generation.children and self.epoch:
-            self._generate(terrain)
+            self._generate(landscape)
         end = len(self.queries) + self.searching.queries
         while len(self.queries) < end:
-            asked = terrain.searcher.ask(min(terrain.searcher.batch, end - len(self.queries)))
+            asked = landscape.searcher.ask(min(landscape.searcher.batch, end - len(self.queries)))
             if not len(asked):
                 break
-            self._evaluate(asked, terrain.pool[asked])
-            terrain.searcher.tell(asked, self.task.reward(self.queries.cost[-len(asked) :]))
+            self._evaluate(asked, landscape.pool[asked])
+            landscape.searcher.tell(asked, self.task.reward(self.queries.cost[-len(asked) :]))
         self.epoch += 1
 
     def _evaluate(self, asked: NDArray[np.int64], pool: Pool) -> None:
@@ -184,18 +190,36 @@ class CircuitSearch:
         order = np.lexsort(standing(self.task, self.queries)[rows].T[::-1])
         return rows[order[: self.generation.parents]].tolist()
 
-    def _generate(self, terrain: Terrain) -> None:
+    def _generate(self, landscape: Landscape) -> None:
         """Lets children of the best circuits join the pool."""
         elite, rng = self._elite(self.trained), np.random.default_rng((self.setting.seed, 1, self.epoch))
         if self.task.prepare:  # what was trained is another circuit
-            parents = terrain.pool[self.queries.circuit[elite]]
+            parents = landscape.pool[self.queries.circuit[elite]]
         else:
             parents = Pool.stack([self.trained[row] for row in elite])
-        made = children(self.generation, terrain.embedding, parents, terrain.sampler, rng, terrain.known)
+        made = children(self.generation, landscape.embedding, parents, landscape.sampler, rng, landscape.known)
         self.tally = summed([self.tally, *made.tallies.values()])
-        if len(made.pool):
-            self.joined.append((len(self.queries), made.pool))
-            terrain.extend(made.pool)
+        if len(born := Drawing(**self.setting.config["pool"]).allowed(made.pool)):
+            self.joined.append((len(self.queries), born))
+            landscape.extend(born)
+
+    def _mapped(self, landscape: Landscape) -> dict[str, NDArray]:
+        """What a map needs of the latents, so that nobody who looks has to learn them again.
+
+        `query`, the circuits evaluated, evenly spread, with the front; `circuit`, the indices of others, and their
+        `two_qubit_gates` and `depth` as they would be run; `latents` of these all, the others' first; the pool's plane.
+        """
+        query = np.union1d(spread(np.arange(len(self.queries)), VISITED), np.array(self.front, np.int64))
+        circuit = landscape.unvisited(self.queries.circuit, UNVISITED)
+        pool = fitting(landscape.pool[circuit], self.task)
+        return {
+            "query": query,
+            "circuit": circuit,
+            "two_qubit_gates": two_qubit_gates(pool).astype(np.int64),
+            "depth": depth(pool).astype(np.int64),
+            "latents": landscape.latents[np.concatenate([circuit, self.queries.circuit[query]])],
+            **landscape.plane,
+        }
 
     def _metrics(self, drawn: int) -> Metrics:
         most = self.searching.queries * self.setting.rungs[-1]
@@ -215,6 +239,7 @@ class CircuitSearch:
             "trained": {row: as_tensors(pool) for row, pool in self.trained.items()},
             "joined": [(count, as_tensors(pool)) for count, pool in self.joined],
             "tally": asdict(self.tally),
+            "map": {name: torch.from_numpy(array.copy()) for name, array in self.map.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -223,6 +248,7 @@ class CircuitSearch:
         self.trained = {row: of_tensors(wires, tensors) for row, tensors in state["trained"].items()}
         self.joined = [(count, of_tensors(wires, tensors)) for count, tensors in state["joined"]]
         self.tally = Tally(**state["tally"])
+        self.map = {name: tensor.numpy() for name, tensor in state.get("map", {}).items()}
 
 
 def summed(tallies: Iterable[Tally]) -> Tally:
@@ -269,5 +295,12 @@ def floors(study: Study, data: None) -> dict[str, Metrics]:
 def files(config: dict[str, Any], data: dict[str, Any] | None, state: dict[str, Any]) -> dict[str, bytes]:
     """What a search found, by file name; see `search.kinds._search_outputs`."""
     from search.kinds._search_outputs import files as made
+
+    return made(config, state)
+
+
+def latent_map(config: dict[str, Any], state: dict[str, Any]) -> tuple[NDArray, dict[str, list[Any]]] | None:
+    """The latents that a search has seen, and what came of each circuit; see `search.kinds._search_outputs`."""
+    from search.kinds._search_outputs import latent_map as made
 
     return made(config, state)

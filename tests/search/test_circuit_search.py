@@ -25,6 +25,7 @@ from search.kinds._stopping import Stopping
 from search.kinds.circuit_search import METRICS, SAID, CircuitSearch, Searching, files
 from search.run import CATALOGUE
 from spaces.circuits.canonical import digest
+from spaces.circuits.pool import CircuitError
 from spaces.circuits.sampler import paper, sample
 from spaces.circuits.space import CircuitSpace
 from spaces.circuits.structure import depth, two_qubit_gates
@@ -357,3 +358,14 @@ def test_floors_are_the_empty_register_and_random_searches():
         rows = np.random.default_rng(seed).permutation(500)[:40]
         hits.append(task.candidate(evaluate(pool[rows], task, Training(steps=5)).values).sum())
     assert floors["random"]["candidates"] == np.mean(hits) > 0
+
+
+def test_neither_drawn_nor_generated_circuits_have_more_two_qubit_gates_than_may_be():
+    drawing = Drawing(count=200, two_qubit_gates=2)
+    trial = CircuitSearch(setting(generation=Generation(children=20, rate=0.3), pool=drawing))
+    list(trial.run())
+    assert len(drawing.pool(paper())) == 200
+    assert trial.joined
+    assert trial.queries.two_qubit_gates.max() == 2
+    with pytest.raises(CircuitError, match="found 0 of 20 circuits with 0 two-qubit gates or fewer, in 2000 draws"):
+        Drawing(count=20, two_qubit_gates=0).pool(paper(4, 40, 40))

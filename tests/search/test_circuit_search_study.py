@@ -118,7 +118,7 @@ def test_the_tables_tell_the_front_and_every_query(run):
     winner = folder / "winner"
     queries = list(csv.DictReader(io.StringIO((winner / "search.csv").read_text())))
     front = list(csv.DictReader(io.StringIO((winner / "pareto.csv").read_text())))
-    card = json.loads((winner / "card.json").read_text())["metrics"]
+    card, config = (json.loads((winner / "card.json").read_text())[part] for part in ("metrics", "config"))
     assert [int(row["query"]) for row in queries] == list(range(1, 101))
     assert sum(int(row["steps"]) for row in queries) == card["evaluations"]
     assert sum(row["solved"] == "True" for row in queries) == card["solved"]
@@ -128,8 +128,8 @@ def test_the_tables_tell_the_front_and_every_query(run):
         same = queries[int(row["query"]) - 1]
         assert all(same[name] == row[name] for name in ("cost", "reward", "two_qubit_gates", "depth"))
         assert (winner / row["file"]).read_text().startswith("OPENQASM 3.0;")
-    assert (winner / "pareto.png").read_bytes().startswith(b"\x89PNG")
-    assert (winner / "circuit.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("circuit", "pareto", "regret", *(["latent_map"] if "reinforce" in config["searcher"] else [])):
+        assert (winner / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_warning_is_one_line_and_an_error_names_its_place(tmp_path):

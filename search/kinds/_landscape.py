@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from objectives import SHELVES
 from objectives.circuits.generation import Generation
 from objectives.circuits.latents import fitted, latents
+from objectives.features import spread
 from objectives.kinds import Setting
 from search.kinds._drawing import Drawing
 from spaces.circuits.canonical import digest
@@ -21,14 +22,17 @@ from spaces.components import Shelf
 
 SEARCHERS = Shelf("searcher", "search.latent.searchers")
 BLIND = ("random",)  # searchers that look at no latent: nothing is embedded for them
+PLANE = 10_000  # circuits that the plane of a map is fitted to, at most
 
 
-class Terrain:
+class Landscape:
     """What a trial of a setting searches.
 
     Attributes:
         sampler: the space of circuits.
         pool: all circuits, those that joined behind those drawn.
+        blind: whether the searcher looks at no latents; they are 0 then.
+        latents: of all circuits, (B, d).
         searcher: told nothing yet.
         known: the digests of all circuits.
 
@@ -43,8 +47,8 @@ class Terrain:
         self.drawn = self.pool = Drawing(**self.config["pool"]).pool(self.sampler)
         ((name, knobs),) = self.config["searcher"].items()
         self.blind, component = name in BLIND, SEARCHERS.load(name)
-        vectors = np.zeros((len(self.pool), 1), np.float32) if self.blind else self._embedded(latents)
-        self.searcher = component.build(component.config(**knobs), vectors, setting.seed)
+        self.latents: NDArray[np.float32] = _none(self.pool) if self.blind else self._embedded(latents)
+        self.searcher = component.build(component.config(**knobs), self.latents, setting.seed)
 
     def _embedded(self, how: Callable[..., Any]) -> Any:
         """What `latents` or `fitted` makes of the drawn circuits."""
@@ -63,7 +67,41 @@ class Terrain:
 
     def extend(self, circuits: Pool) -> None:
         """Takes circuits into the pool, behind those there."""
-        vectors: NDArray = np.zeros((len(circuits), 1)) if self.blind else self.embedding.embed(circuits)
+        vectors = _none(circuits) if self.blind else self.embedding.embed(circuits)
         self.known.update(digest(circuits).tolist())
         self.searcher.extend(vectors)
-        self.pool = Pool.stack([self.pool, circuits])
+        self.pool, self.latents = Pool.stack([self.pool, circuits]), np.concatenate([self.latents, vectors])
+
+    @cached_property
+    def plane(self) -> dict[str, NDArray[np.float64]]:
+        """The plane in which the latents of the drawn circuits spread most; the same for all trials of a pool."""
+        return plane(spread(self.latents[: len(self.drawn)], PLANE))
+
+    def unvisited(self, visited: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """The indices of circuits other than those, evenly spread over the pool, at most so many."""
+        return spread(np.setdiff1d(np.arange(len(self.pool)), visited), most)
+
+
+def _none(pool: Pool) -> NDArray[np.float32]:
+    """Latents for a searcher that looks at none."""
+    return np.zeros((len(pool), 1), np.float32)
+
+
+def plane(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    """The plane of the first two principal components of vectors (N, d).
+
+    `origin`, their mean (d,); `axes` (d, 2), the largest entry of each positive, so that no sign is a matter of chance;
+    `shares` of the variance (2,). The second axis is 0 where d is 1.
+    """
+    origin = vectors.mean(0, dtype=np.float64)
+    centred = vectors - origin
+    values, axes = np.linalg.eigh(centred.T @ centred)
+    values, axes = np.maximum(values[::-1], 0.0), axes[:, ::-1]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(len(axes))])
+    missing = max(0, 2 - len(values))
+    shares = values / max(values.sum(), np.finfo(float).tiny)
+    return {
+        "origin": origin,
+        "axes": np.pad(axes, ((0, 0), (0, missing)))[:, :2],
+        "shares": np.pad(shares, (0, missing))[:2],
+    }
