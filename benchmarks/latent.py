@@ -53,6 +53,7 @@ def embeddings(wires: int) -> dict[str, tuple[str, Any]]:
         "improved": ("gin_vae", improved),
         "improved, 2 epochs": ("gin_vae", replace(improved, epochs=2)),
         "gin_reach": ("gin_reach", None),
+        "gru_reach": ("gru_reach", None),
         "reach": ("reach", None),
     }
 

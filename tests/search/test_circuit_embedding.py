@@ -136,7 +136,7 @@ def test_an_embedding_that_stops_before_the_budget_keeps_what_it_said_last(monke
     whole_fit = gin_vae.GinVae.fit
 
     def one_epoch(self, *given):
-        return islice(whole_fit(self, *given), max(0, 1 - max(self.epoch, 0)))
+        return islice(whole_fit(self, *given), max(0, 1 - max(self.learner.epoch, 0)))
 
     monkeypatch.setattr(gin_vae.GinVae, "fit", one_epoch)
     first, second = trial(rungs=(1, 2)), trial(rungs=(1, 2))

@@ -27,8 +27,6 @@ from one pass over the training circuits in any case, are those of the data.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -39,8 +37,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from objectives.circuits.embedding import Embedding, Graphs, chunks, reconstruction
-from objectives.circuits.embeddings._gin import Batch, Decoder, Gin, initialise
-from spaces.circuits.encoding import Encoding
+from objectives.circuits.embeddings._gin import Batch, Decoder, Gin
+from objectives.circuits.embeddings._learning import Data, Learner, Lesson
 from spaces.circuits.pool import CircuitError, Pool
 from spaces.domains import Choice, Int, Log, Uniform
 
@@ -80,8 +78,6 @@ PUBLISHED = Config(
     batch=32,
     epochs=16,
 )
-
-CLIP = 5.0  # largest norm of the gradient
 
 
 class Network(nn.Module):
@@ -173,42 +169,14 @@ def divergence(mean: Tensor, log_deviation: Tensor) -> Tensor:
     return -0.5 * (1 + 2 * log_deviation - mean.square() - (2 * log_deviation).exp()).sum(-1).mean()
 
 
-class Data:
-    """The graphs of a pool as small integers on a device, turned into floats a batch at a time."""
-
-    def __init__(self, graphs: Encoding, pool: Pool, device: str) -> None:
-        self.graphs = graphs
-        self.nodes = torch.from_numpy(graphs.nodes).to(device)
-        self.adjacency = torch.from_numpy(graphs.adjacency).to(device)
-        full = bool((pool.length == pool.op.shape[1]).all())
-        self.live = None if full else self.nodes.any(-1)
-
-    def __len__(self) -> int:
-        return len(self.nodes)
-
-    def batch(self, rows: Tensor | slice) -> Batch:
-        live = None if self.live is None else self.live[rows]
-        return Batch(self.nodes[rows].float(), self.adjacency[rows].float(), live)
-
-    def batches(self, size: int = 64) -> Iterator[Batch]:
-        """All of them in their order, no more at a time than stays in a processor's cache."""
-        return (self.batch(slice(at, at + size)) for at in range(0, max(len(self), 1), size))
-
-
 class GinVae:
-    """The autoencoder on its way through the epochs.
-
-    Attributes:
-        epoch: how many epochs it has been trained for; -1 before `fit`.
-    """
+    """The autoencoder on its way through the epochs."""
 
     def __init__(self, config: Config, wires: int, device: str) -> None:
         self.config, self.wires, self.device = config, wires, device
-        self.epoch = -1
         with torch.random.fork_rng(devices=[]):  # the weights that count are drawn by `fit`
             self.network = Network(config, wires).to(device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.lr, fused=True)
-        self.draws = torch.Generator(device)  # of weights, order, noise and dropout
+        self.learner = Learner(self.network, config.lr, device)
 
     def fit(self, pool: Pool, seed: int, threads: int = 1) -> Iterator[dict[str, float]]:
         """Trains on the first circuits; metrics are the mean losses there and `reconstruction` on those held out."""
@@ -216,47 +184,15 @@ class GinVae:
         if count < 1:
             raise CircuitError(f"found {len(pool)} circuits; to learn from some and be judged by others takes 2")
         train, held_out = self._data(pool[:count]), self._data(pool[count:])
-        if self.epoch < 0:
-            with cpu_threads(threads):
-                self._begin(train, seed)
-        while self.epoch < self.config.epochs:
-            with cpu_threads(threads):
-                metrics = self._train_epoch(train) | self._judged(held_out)
-            self.epoch += 1
-            yield metrics
-
-    def _begin(self, train: Data, seed: int) -> None:
-        self.draws.manual_seed(seed)
-        initialise(self.network, self.draws)
-        norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm1d)]
-        usual = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.momentum = None  # plain averages over all batches
-        self.network.train()
-        with torch.no_grad():
-            for batch in train.batches():
-                self.network.encoder(batch)
-        for norm, momentum in zip(norms, usual, strict=True):
-            norm.momentum = momentum
-        self.epoch = 0
-
-    def _train_epoch(self, train: Data) -> dict[str, float]:
-        """One pass in a fresh order; the mean loss and its parts."""
-        self.network.train()
-        size = min(self.config.batch, len(train))
-        order = torch.randperm(len(train), generator=self.draws, device=self.device)
-        count = len(order) // size
-        total: dict[str, Tensor] = {}
-        for rows in order[: count * size].split(size):
-            parts = self.network.losses(train.batch(rows), self.draws)
-            loss = torch.stack(list(parts.values())).sum()
-            self.optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
-            self.optimizer.step()
-            for name, part in {"loss": loss, **{f"loss_{name}": part for name, part in parts.items()}}.items():
-                total[name] = total.get(name, 0) + part.detach()
-        return {name: float(part) / count for name, part in total.items()}
+        lesson = Lesson(
+            train,
+            losses=lambda rows: self.network.losses(train.batch(rows), self.learner.draws),
+            judged=lambda: self._judged(held_out),
+            opening=self.network.encoder,
+            epochs=self.config.epochs,
+            batch=self.config.batch,
+        )
+        yield from self.learner.fit(lesson, seed, threads)
 
     def judged(self, pool: Pool) -> dict[str, float]:
         """`reconstruction` of circuits from their nodes' means, and the KL divergence of a node in nats."""
@@ -264,7 +200,7 @@ class GinVae:
 
     @torch.no_grad()
     def _judged(self, data: Data) -> dict[str, float]:
-        self._read_only()
+        self.learner.read_only()
         parts, nats, count = [], 0.0, 0
         for batch in data.batches():
             mean, log_deviation = self.network.encoder(batch)
@@ -276,7 +212,7 @@ class GinVae:
     @torch.no_grad()
     def embed(self, pool: Pool) -> NDArray[np.float32]:
         """The pooled means: (B, d)."""
-        self._read_only()
+        self.learner.read_only()
         batches = (batch for part in chunks(pool) for batch in self._data(part).batches())
         return np.concatenate([self.network.pooled(batch).numpy(force=True) for batch in batches])
 
@@ -287,7 +223,7 @@ class GinVae:
         The latent of a node is normal with mean and deviation of the pool's latents at its place in the circuit. If
         the pool's circuits differ in length, each invention has the length of one of them.
         """
-        self._read_only()
+        self.learner.read_only()
         data = self._data(pool)
         width = data.nodes.shape[1]
         live = torch.ones(len(pool), width, device=self.device) if data.live is None else data.live.float()
@@ -315,7 +251,7 @@ class GinVae:
         vector goes by just that if pooling is `mean` or `max`. Then each goes its own way by normal noise of `noise`
         deviations, those of the nodes' means in the pool, dimension by dimension.
         """
-        self._read_only()
+        self.learner.read_only()
         data = self._data(pool)
         means = torch.cat([batch.dense(self.network.encoder(batch)[0]) for batch in data.batches()])
         live = torch.ones_like(means[..., 0], dtype=torch.bool) if data.live is None else data.live
@@ -329,37 +265,11 @@ class GinVae:
     def _data(self, pool: Pool) -> Data:
         return Data(self.config.encoded(pool, self.wires), pool, self.device)
 
-    def _read_only(self) -> None:
-        if self.epoch < 0:
-            raise RuntimeError("an embedding that has not been fitted yet")
-        self.network.eval()
-
     def state_dict(self) -> dict[str, Any]:
-        return deepcopy(
-            {
-                "epoch": self.epoch,
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "draws": self.draws.get_state(),
-            }
-        )
+        return self.learner.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch = state["epoch"]
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
-        self.draws.set_state(state["draws"])
-
-
-@contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
-    """PyTorch computes on so many threads, and afterwards on as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        self.learner.load_state_dict(state)
 
 
 def build(config: Config, wires: int, slots: int, device: str = "cpu") -> Embedding:

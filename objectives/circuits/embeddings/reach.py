@@ -30,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
+from math import prod
 from typing import Annotated, Any
 
 import numpy as np
@@ -182,7 +183,7 @@ def sketched(psi: NDArray[np.complex128]) -> list[NDArray[np.float64]]:
         joint[:, k] = _expected(tensor, (a, b)).reshape(count, 3, 3)
     alone = local[:, pairs[:, 0], :, None] * local[:, pairs[:, 1], None, :]
     blocks = local, joint, joint - alone, 1 - (local**2).sum(axis=2)
-    return [block.reshape(count, -1) for block in blocks]
+    return [block.reshape(count, prod(block.shape[1:])) for block in blocks]
 
 
 PAULIS = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
@@ -193,10 +194,10 @@ def _expected(tensor: NDArray[np.complex128], wires: tuple[int, ...]) -> NDArray
     """Expectation values of the Pauli words on some wires in states (B, 2, ..., 2): (B, 3) or (B, 9)."""
     count, words = len(tensor), WORDS[len(wires)]
     front = np.moveaxis(tensor, [1 + wire for wire in wires], range(1, 1 + len(wires)))
-    front = front.reshape(count, 2 ** len(wires), -1)
+    front = front.reshape(count, 2 ** len(wires), 2 ** (tensor.ndim - 1 - len(wires)))
     reduced = front @ front.conj().swapaxes(1, 2)  # the wires' density matrix
     # of Hermitian matrices tr(W ρ) is the sum of products of all their real and imaginary parts
-    return reduced.reshape(count, -1).view(float) @ words.reshape(len(words), -1).view(float).T
+    return reduced.reshape(count, words[0].size).view(float) @ words.reshape(len(words), -1).view(float).T
 
 
 def build(config: Config, wires: int, slots: int) -> Embedding:

@@ -8,10 +8,10 @@ import torch
 
 from objectives.circuits.embedding import generation
 from objectives.circuits.embeddings._gin import Batch, GinLayer, initialise
+from objectives.circuits.embeddings._learning import Data
 from objectives.circuits.embeddings.gin_vae import (
     PUBLISHED,
     Config,
-    Data,
     GinVae,
     Network,
     build,
