@@ -180,7 +180,9 @@ def test_a_vector_is_that_of_a_single_circuit(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_allclose(embedding.embed(pool[order]), vectors[order], atol=1e-5)
     monkeypatch.setattr(reach, "AMPLITUDES", 7 * 16)
     np.testing.assert_allclose(embedding.embed(pool), vectors, atol=1e-5)
-    np.testing.assert_allclose(np.abs(learnt().components), np.abs(embedding.components), atol=1e-8)  # in pieces of 7
+    pieces = learnt()  # of 7 circuits
+    np.testing.assert_allclose(pieces.centre, embedding.centre, atol=1e-12)
+    np.testing.assert_allclose(np.abs(pieces.components), np.abs(embedding.components), atol=1e-8)
 
 
 def test_angles_and_who_shares_them_make_no_difference() -> None:
