@@ -146,7 +146,7 @@ def verdict(history: History, words: list[str]) -> list[Text]:
             lines.append(Text(f"  {gain} the {name} floor ({_number(scores[metric], decimals)})"))
     held = best.rungs[-1].metrics.get(HELD_OUT + metric)
     if held is not None:
-        lines.append(Text(f"  {_number(held, decimals)} on held-out images, which had no part in the choice"))
+        lines.append(Text(f"  {_number(held, decimals)} on held-out data, which had no part in the choice"))
     for said in history.header.get("said", ()):
         with suppress(KeyError):  # a metric that this trial does not have
             lines.append(Text(f"  {said.format(**best.rungs[-1].metrics)}"))
