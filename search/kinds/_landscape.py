@@ -21,7 +21,6 @@ from spaces.circuits.space import CircuitSpace
 from spaces.components import Shelf
 
 SEARCHERS = Shelf("searcher", "search.latent.searchers")
-BLIND = ("random",)  # searchers that look at no latent: nothing is embedded for them
 PLANE = 10_000  # circuits that the plane of a map is fitted to, at most
 
 
@@ -46,7 +45,8 @@ class Landscape:
         self.sampler = CircuitSpace(**self.config["circuits"]).sampler(wires)
         self.drawn = self.pool = Drawing(**self.config["pool"]).pool(self.sampler)
         ((name, knobs),) = self.config["searcher"].items()
-        self.blind, component = name in BLIND, SEARCHERS.load(name)
+        component = SEARCHERS.load(name)
+        self.blind = getattr(component.module, "BLIND", False)  # then nothing is embedded
         self.latents: NDArray[np.float32] = _none(self.pool) if self.blind else self._embedded(latents)
         self.searcher = component.build(component.config(**knobs), self.latents, setting.seed)
 

@@ -1,7 +1,8 @@
 """Search in a learned architecture space: which circuits of a pool to evaluate next. Ask and tell; no Ray inside.
 
 A pool of B circuits is seen only through its latents (B, d), and a circuit only as its index. A searcher is built by
-`build(config, latents, seed)` of a module in `searchers`, and lives by four rules:
+`build(config, latents, seed)` of a module in `searchers` (which says `BLIND = True` if it looks at none), and lives
+by four rules:
 
 - **Asking changes nothing.** Proposals come from the seed, from what was told and from which circuits joined; asked
   again before either, a searcher answers the same. So proposals must be told before the next are asked for.

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from search.latent.record import Record
 
+BLIND = True  # it looks at no latents
+
 
 @dataclass(frozen=True)
 class Config:
