@@ -32,10 +32,29 @@ class Commands(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with _warnings_told():
+                return super().invoke(context)
         except StudyError as error:
             click.echo(f"error: {error}", err=True)
             context.exit(2)
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Says in one line what a ledger warns of; other warnings are shown as ever."""
+    import warnings
+
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def tell(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if category.__name__ == "LedgerWarning":
+                click.echo(f"warning: {message}", err=True)
+            else:
+                usual(message, category, *place, **more)
+
+        warnings.showwarning = tell
+        yield
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -122,15 +141,17 @@ def check(study: str, settings: tuple[str, ...]) -> None:
 
 @main.command()
 @click.argument("study")
-@click.option("--resume", is_flag=True, help="Go on with the last run of this study (or the one at --out).")
+@click.option("--resume", is_flag=True, help="Go on with the last run of this study (or the one at --out), if any.")
 @click.option("--trials", type=int, help="How many configs to try; short for --set budget.trials=N.")
 @SET
 @click.option("--address", help="A Ray cluster to run on, such as 'auto'; by default this machine.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder; by default runs/NAME.")
+@click.option("--storage", default="", metavar="URL", help="Where trials leave their files, if not in that folder.")
 @click.option(
     "--executor", type=click.Choice(["ray", "serial"]), default="ray", help="serial: one trial at a time here."
 )
-@click.option("--dashboard", is_flag=True, help="Start Ray's dashboard, on loopback.")
+@click.option("--dashboard", is_flag=True, help="Start Ray's dashboard.")
+@click.option("--dashboard-host", default="127.0.0.1", show_default=True, help="The address that it listens on.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the result only.")
 def run(
     study: str,
@@ -139,11 +160,15 @@ def run(
     settings: tuple[str, ...],
     address: str | None,
     out: Path | None,
+    storage: str,
     executor: str,
     dashboard: bool,
+    dashboard_host: str,
     quiet: bool,
 ) -> None:
     """Run STUDY (a shipped study's name or a YAML file): search, pretrain, probe, compare.
+
+    Ctrl-C stops a run at the next rungs of its trials, a second one at once; --resume goes on, also after a crash.
 
     \b
       pretune run quickstart
@@ -156,11 +181,18 @@ def run(
 
     if trials is not None:
         settings = (*settings, f"budget.trials={trials}")
+    if dashboard and dashboard_host not in LOOPBACKS:
+        click.echo(f"warning: whoever reaches Ray's dashboard on {dashboard_host} can run code here", err=True)
     loaded = runs.load_study(study, settings)
     data = _data(loaded)
-    folder = runs.last_folder(loaded, out) if resume else runs.new_folder(loaded, out)
-    with runs.executor(executor, loaded, address, dashboard) as execute:  # first, since it may refuse
-        ledger = runs.resume(loaded, folder) if resume else runs.start(loaded, folder, data)
+    begun = runs.last_folder(loaded, out) if resume else None
+    folder = begun or runs.new_folder(loaded, out, storage)
+    ledger = runs.resume(loaded, begun, data) if begun else None
+    with (
+        _resumable(folder.root),
+        runs.executor(executor, loaded, address, dashboard, dashboard_host) as execute,  # it may refuse a new run
+    ):
+        ledger = ledger or runs.start(loaded, folder, data)
         with _watched(loaded.budget.trials, folder, ledger.history, quiet) as observe:
             history = runs.sweep(loaded, data, folder, ledger, observe, execute)
     where = str(folder.root)
@@ -170,6 +202,21 @@ def run(
     click.echo(f"\nrun     {where}\nlook    pretune board {where}")
     if hasattr(loaded.objective.module, "files"):
         click.echo(f"export  pretune export {where} -o winner")
+
+
+LOOPBACKS = ("127.0.0.1", "localhost", "::1")
+
+
+@contextmanager
+def _resumable(root: Path) -> Iterator[None]:
+    """Says how to go on with a run that is stopped by a signal, whose exit code then is what shells expect."""
+    from search.interrupts import Interrupted
+
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted) as stopped:
+        click.echo(f"\nstopped; the same command with --resume goes on (the run lies in {root})", err=True)
+        sys.exit(getattr(stopped, "code", 130))
 
 
 def _data(study: Study) -> Any:
@@ -189,7 +236,7 @@ def _data(study: Study) -> Any:
 
 @contextmanager
 def _watched(trials: int, folder: Any, history: Any, quiet: bool) -> Iterator[Any]:
-    """An observer for the sweep: the live view and TensorBoard; says how to go on if the run is interrupted."""
+    """An observer for the sweep: the live view and TensorBoard."""
     from rich.console import Console
 
     from search.compare.progress import Progress
@@ -204,12 +251,8 @@ def _watched(trials: int, folder: Any, history: Any, quiet: bool) -> Iterator[An
         files(event, history)
         progress(event, history)
 
-    try:
-        with progress:
-            yield observe
-    except KeyboardInterrupt:
-        click.echo(f"\ninterrupted; go on with --resume (the run lies in {folder.root})", err=True)
-        sys.exit(130)
+    with progress:
+        yield observe
 
 
 @main.command()
@@ -224,6 +267,7 @@ def show(run: Path, form: str | None) -> None:
       pretune show runs/quickstart --csv > trials.csv
     """
     from search.compare import table
+    from search.folder import disk_use
     from search.ledger import read
 
     history, _ = read(run / "ledger.jsonl")
@@ -233,6 +277,7 @@ def show(run: Path, form: str | None) -> None:
         click.echo(table.as_csv(history), nl=False)
     else:
         table.show(history, str(run))
+        click.echo(f"\ndisk    {disk_use(run)}")
 
 
 @main.command()
@@ -242,9 +287,10 @@ def show(run: Path, form: str | None) -> None:
     type=click.IntRange(0, 65535),
     default=6006,
     show_default=True,
-    help="Port on loopback; the next free one if it is taken.",
+    help="Port; the next free one if it is taken.",
 )
-def board(runs: tuple[Path, ...], port: int) -> None:
+@click.option("--host", metavar="HOST", help="Address to listen at; by default loopback, which nobody else can reach.")
+def board(runs: tuple[Path, ...], port: int, host: str | None) -> None:
     """Look at one or several RUNS in TensorBoard: curves under Time Series, the comparison under HParams.
 
     A circuit search also has a map of its latents under Projector; choose to colour it by reward.
@@ -255,7 +301,7 @@ def board(runs: tuple[Path, ...], port: int) -> None:
 
     for run in runs:
         read(run / "ledger.jsonl")
-    serve([Folder(run) for run in runs], port)
+    serve([Folder(run) for run in runs], port, host)
 
 
 @main.command()

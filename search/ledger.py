@@ -1,31 +1,47 @@
 """The ledger: what happened in a run, one JSON object a line, appended and fsynced; nothing else is the truth.
 
-    {"event": "study", "schema": 1, "name": ..., "metric": ..., "mode": ..., "rungs": [...], "study": {...}, ...}
-    {"event": "floors", "floors": {"raw": {...}, "untrained": {...}}}
-    {"event": "asked", "id": "t0003", "number": 3, "config": {...}, "seed": ..., "until": 3}
-    {"event": "rung", "id": "t0003", "epoch": 3, "metrics": {...}, "seconds": 1.8}
-    {"event": "promoted", "id": "t0003", "until": 9}
-    {"event": "failed", "id": "t0004", "reason": "..."}
-    {"event": "finished"}
+    {"event": "study", "schema": 2, "name": ..., "metric": ..., "mode": ..., "rungs": [...], ..., "crc": ...}
+    {"event": "floors", "floors": {"raw": {...}, "untrained": {...}}, "crc": ...}
+    {"event": "asked", "id": "t0003", "number": 3, "config": {...}, "seed": ..., "until": 3, "crc": ...}
+    {"event": "rung", "id": "t0003", "epoch": 3, "metrics": {...}, "seconds": 1.8, "crc": ...}
+    {"event": "promoted", "id": "t0003", "until": 9, "crc": ...}
+    {"event": "retried", "id": "t0003", "reason": "...", "crc": ...}
+    {"event": "failed", "id": "t0004", "reason": "...", "crc": ...}
+    {"event": "finished", "crc": ...}
 
-`History` is what the events add up to; replaying a ledger gives the history that the run had.
+Every line ends with a checksum of what stands before it. `History` is what the events add up to; replaying a ledger
+gives the history that the run had. Schema 1 had no checksums and is still read.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import re
+import warnings
+import zlib
+from bisect import insort
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from search.claim import Claim
 from spaces.document import StudyError, complaint
-from spaces.files import sync_folder
+from spaces.files import write_whole
 from spaces.space import Config
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
+NO_RUN = "no run lies here", "a folder with a ledger.jsonl"
+ID = re.compile(r"t[0-9]+")
 Event = dict[str, Any]
+
+
+class LedgerWarning(UserWarning):
+    """A part of a ledger cannot be read; what the rest says still stands."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,7 @@ class Trial:
     until: int
     rungs: list[Rung] = field(default_factory=list)
     reason: str = ""
+    retries: int = 0
 
     @property
     def epoch(self) -> int:
@@ -71,15 +88,23 @@ class Trial:
         """The metric at the last rung, or None where there is none."""
         return None if self.failed or not self.rungs else self.rungs[-1].metrics.get(metric)
 
+    def reach(self, rung: Rung) -> None:
+        """Takes note of a rung, in its place; one that is known already, or that lies beyond, does no harm."""
+        if all(rung.epoch != known.epoch for known in self.rungs):
+            insort(self.rungs, rung, key=lambda known: known.epoch)
+            self.until = max(self.until, rung.epoch)
+
 
 @dataclass
 class History:
-    """All that is known of a run."""
+    """All that is known of a run; `damaged` says which lines of its ledger could not be read."""
 
     header: Event = field(default_factory=dict)
     floors: dict[str, dict[str, float]] | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
     finished: bool = False
+    damaged: list[int] = field(default_factory=list)
+    following: int = 0  # the number of the trial to come
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -95,14 +120,28 @@ class History:
             return "stopped" if self.finished else "paused"
         return "running"
 
-    def best(self) -> Trial | None:
-        """The best trial: of those that got furthest, since an early rung's value is a guess of the final one."""
+    def ranked(self) -> list[Trial]:
+        """The trials from best to worst: those that got further first, since an early value is a guess of the final
+        one; those that failed or have no value last."""
         metric, sign = self.header["metric"], 1 if self.header["mode"] == "max" else -1
-        scored = [t for t in self.trials.values() if t.value(metric) is not None]
-        return max(scored, key=lambda t: (t.epoch, sign * t.rungs[-1].metrics[metric], -t.number), default=None)
+
+        def key(trial: Trial) -> tuple[bool, int, float, int]:
+            value = trial.value(metric)
+            return value is None, -trial.epoch, 0.0 if value is None else -sign * value, trial.number
+
+        return sorted(self.trials.values(), key=key)
+
+    def best(self) -> Trial | None:
+        """The first of those ranked, if it has a value."""
+        first = next(iter(self.ranked()), None)
+        return first if first is not None and first.value(self.header["metric"]) is not None else None
 
     def take(self, event: Event) -> None:
-        """Adds one event."""
+        """Adds one event.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none, or it speaks of a trial that nobody asked for.
+        """
         match event["event"]:
             case "study":
                 self.header = event
@@ -110,65 +149,153 @@ class History:
                 self.floors = event["floors"]
             case "asked":
                 names = ("id", "number", "config", "seed", "until")
-                self.trials[event["id"]] = Trial(**{name: event[name] for name in names})
+                trial = Trial(**{name: event[name] for name in names})
+                if not ID.fullmatch(trial.id):  # it becomes a folder
+                    raise ValueError(f"a trial is not called {trial.id!r}")
+                self.trials[trial.id] = trial
+                self.following = max(self.following, trial.number + 1)
             case "rung":
-                self.trials[event["id"]].rungs.append(Rung(event["epoch"], event["metrics"], event["seconds"]))
+                self.trials[event["id"]].reach(Rung(event["epoch"], event["metrics"], event["seconds"]))
             case "promoted":
                 self.trials[event["id"]].until = event["until"]
+            case "retried":
+                self.trials[event["id"]].retries += 1
             case "failed":
                 self.trials[event["id"]].reason = event["reason"]
         self.finished = event["event"] == "finished"
 
 
 def read(path: Path) -> tuple[History, int]:
-    """The history in a ledger file, and how many of its bytes are whole lines; a torn last line is not read.
+    """The history in a ledger file, and how many of its bytes are whole lines.
+
+    A last line torn by a crash, and lines that were damaged since, are passed over with a `LedgerWarning`.
 
     Raises:
-        StudyError: no such file, or a line before the last that is no event.
+        StudyError: no such file, or its first line, without which the others mean nothing, is not whole.
     """
     if not path.is_file():
-        raise StudyError(complaint(str(path.parent), "no run lies here", "a folder with a ledger.jsonl"))
+        raise StudyError(complaint(str(path.parent), *NO_RUN))
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
-    history = History()
-    for number, line in enumerate(content[:whole].splitlines(), 1):
-        try:
-            event = json.loads(line)
-            if number == 1 and event.get("schema") != SCHEMA:
-                what = f"written by another version: schema {event.get('schema')}"
-                raise StudyError(complaint(f"{path}:1", what, f"{SCHEMA}"))
-            history.take(event)
-        except StudyError:
-            raise
-        except (ValueError, KeyError, TypeError) as error:
-            what = f"damaged line ({type(error).__name__}: {error})"
-            raise StudyError(complaint(f"{path}:{number}", what)) from None
     if not whole:
-        raise StudyError(complaint(f"{path}", "the ledger is empty: the run was never started"))
+        raise StudyError(complaint(f"{path}:1", "the ledger has no whole line: the run was never started"))
+    history = History()
+    lines = content[:whole].split(b"\n")[:-1]
+    history.take(_header(lines[0], path))
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            history.take(_event(line, checked=history.header["schema"] > 1))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            history.damaged.append(number)
+            said = f"no trial {error} was asked for" if isinstance(error, KeyError) else error
+            warnings.warn(f"{path}:{number}: this line is damaged and passed over: {said}", LedgerWarning, stacklevel=2)
+    if whole < len(content):
+        said = "the last line was torn by a crash and does not count"
+        warnings.warn(f"{path}:{len(lines) + 1}: {said}", LedgerWarning, stacklevel=2)
     return history, whole
 
 
+def _header(line: bytes, path: Path) -> Event:
+    try:
+        header = _event(line, checked=False)
+        schema, event = header.get("schema"), header["event"]
+        if event == "study" and schema in READABLE:
+            _ = header["rungs"][-1], header["metric"], header["mode"], header["name"]
+            return header
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        what = f"damaged line ({type(error).__name__}: {error}), and the others mean nothing without it"
+        raise StudyError(complaint(f"{path}:1", what)) from None
+    what = f"written by another version: schema {schema}"
+    raise StudyError(complaint(f"{path}:1", what, ", ".join(map(str, READABLE))))
+
+
+MARK = b',"crc":"'
+
+
+def _line(event: Event) -> bytes:
+    """The event as a line: JSON, its last entry the checksum of the object without it."""
+    body = json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
+    return body[:-1] + MARK + b'%08x"}\n' % zlib.crc32(body)
+
+
+def _event(line: bytes, checked: bool) -> Event:
+    """The event of a line; raises ValueError where its checksum does not match, or is `checked` and missing."""
+    body, mark, rest = line.rpartition(MARK)
+    if mark and rest != b'%08x"}' % zlib.crc32(body + b"}"):
+        raise ValueError("its checksum does not match")
+    if checked and not mark:
+        raise ValueError("it has no checksum")
+    event = json.loads(body + b"}" if mark else line)
+    if not isinstance(event, dict):
+        raise TypeError("it is no event")
+    return event
+
+
 class Ledger:
-    """A run's ledger, open for appending; `history` is always what the file says."""
+    """A run's ledger, open for appending by this process alone; `history` is always what the file says."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the ledger at `path`, or a new one; a line torn by a crash is cut off."""
-        self.history, whole = read(path) if path.exists() else (History(), 0)
-        self._file = open(path, "ab")  # noqa: SIM115  (open as long as the run)
-        if self._file.tell() > whole:
+        """Opens a ledger; a line torn by a crash is cut off.
+
+        Raises:
+            StudyError: another driver is at work on it, it cannot be read, or not be written.
+        """
+        try:
+            self._file = open(path, "ab", buffering=0, opener=_existing)  # noqa: SIM115  (open as long as the run)
+        except FileNotFoundError:
+            raise StudyError(complaint(str(path.parent), *NO_RUN)) from None
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        try:
+            self._claim = Claim(self._file.fileno(), path.parent)
+            self.history, whole = read(path)
             self._file.truncate(whole)
-        sync_folder(path.parent)
+        except BaseException:
+            self.close()
+            raise
+        self._path, self._size = path, whole
+
+    @classmethod
+    def begun(cls, path: Path, header: Event) -> Ledger:
+        """A new ledger with its first line; there is none before this line is whole."""
+        try:
+            write_whole(path, _line(header))
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        return cls(path)
 
     def append(self, event: Event) -> None:
-        """Writes one event durably, then counts it in."""
-        line = json.dumps(event, separators=(",", ":"), allow_nan=False)
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Writes one event durably, then counts it in.
+
+        Raises:
+            StudyError: the disk is full or broken; the ledger is then as it was before.
+        """
+        line = _line(event)
+        try:
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            raise _unwritable(self._path, error) from None
+        self._size += len(line)
         self.history.take(json.loads(line))  # what a later reader will see
 
     def close(self) -> None:
+        """Lets go of the run."""
+        if hasattr(self, "_claim"):
+            self._claim.release()
         self._file.close()
+
+
+def _existing(path: str, flags: int) -> int:
+    return os.open(path, flags & ~os.O_CREAT)
+
+
+def _unwritable(path: Path, error: OSError) -> StudyError:
+    what = f"cannot be written: {error.strerror or error}"
+    return StudyError(complaint(str(path), what, "a folder that can be written, with space left; then --resume"))
 
 
 def finite(metrics: dict[str, float]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from objectives import SHELVES
 from search.folder import Folder
+from search.interrupts import heeded
 from search.ledger import SCHEMA, Event, History, Ledger
 from search.sweep import Executor, Observer, Sweep
 from search.trial import Work
@@ -30,7 +31,13 @@ CATALOGUE = {
     "scheduler": Shelf("scheduler", "search.schedulers"),
 }
 RUNS = Path("runs")
-MAY_CHANGE = ("about", "resources", "budget.trials")  # between a run and its resumption
+MAY_CHANGE = (
+    "about",
+    "resources",
+    "budget.trials",
+    "budget.trial_timeout",
+    "budget.retries",
+)  # between a run and its resumption
 
 
 def load_study(name: str, settings: Iterable[str] = ()) -> Study:
@@ -61,7 +68,7 @@ def load_data(study: Study) -> Any:
     return data
 
 
-def new_folder(study: Study, out: Path | None) -> Folder:
+def new_folder(study: Study, out: Path | None, storage: str = "") -> Folder:
     """A folder for a new run: `out`, or the first free one of runs/NAME, runs/NAME-2, ...
 
     Raises:
@@ -70,18 +77,19 @@ def new_folder(study: Study, out: Path | None) -> Folder:
     if out is not None:
         if (out / "ledger.jsonl").exists():
             raise StudyError(complaint(str(out), "a run lies here already", "--resume, or another --out"))
-        return Folder(out)
+        return Folder(out, storage)
     number = 1 + max(_numbers(study.name), default=0)
-    return Folder(RUNS / (study.name if number == 1 else f"{study.name}-{number}"))
+    return Folder(RUNS / (study.name if number == 1 else f"{study.name}-{number}"), storage)
 
 
-def last_folder(study: Study, out: Path | None) -> Folder:
-    """The folder of the run to resume: `out`, or the newest of runs/NAME, runs/NAME-2, ..."""
+def last_folder(study: Study, out: Path | None) -> Folder | None:
+    """The folder of the run to resume: `out`, or the newest of runs/NAME, runs/NAME-2, ...; None where none began."""
     numbers = _numbers(study.name)
     if out is None and not numbers:
-        raise StudyError(complaint(str(RUNS / study.name), "there is no run of this study to resume"))
+        return None
     number = max(numbers, default=1)
-    return Folder(out or RUNS / (study.name if number == 1 else f"{study.name}-{number}"))
+    folder = Folder.found(out or RUNS / (study.name if number == 1 else f"{study.name}-{number}"))
+    return folder if folder.ledger.exists() else None
 
 
 def _numbers(name: str) -> list[int]:
@@ -92,30 +100,41 @@ def _numbers(name: str) -> list[int]:
 
 
 def start(study: Study, folder: Folder, data: Any) -> Ledger:
-    """The ledger of a new run, in a new folder with a copy of the study."""
-    folder.root.mkdir(parents=True, exist_ok=True)
+    """The ledger of a new run, in a new folder with a copy of the study.
+
+    Raises:
+        StudyError: the folder cannot be written.
+    """
     plain = study.document.plain()
-    write_whole(folder.study, json_yaml(plain).encode())
-    ledger = Ledger(folder.ledger)
-    ledger.append(_header(study, plain, data))
-    return ledger
+    try:
+        folder.settle()
+        write_whole(folder.study, json_yaml(plain).encode())
+    except OSError as error:
+        what = f"the run's folder cannot be written: {error.strerror or error}"
+        raise StudyError(complaint(str(folder.root), what, "a folder of one's own, by --out")) from None
+    return Ledger.begun(folder.ledger, _header(study, plain, data))
 
 
-def resume(study: Study, folder: Folder) -> Ledger:
+def resume(study: Study, folder: Folder, data: Any) -> Ledger:
     """The ledger of a run to go on with.
 
     Raises:
-        StudyError: there is none, or the study is no longer the one that was run.
+        StudyError: the study or its data are no longer those that were run, or another driver is at work on it.
     """
-    if not folder.ledger.exists():
-        raise StudyError(complaint(str(folder.root), "there is no run here to resume", "a folder with a ledger.jsonl"))
     ledger = Ledger(folder.ledger)
-    before, now = ledger.history.header["study"], study.document.plain()
-    for path in _differences(before, now, ""):
-        if not any(path == free or path.startswith(f"{free}.") for free in MAY_CHANGE):
-            ledger.close()
-            what = f"the study has changed since this run was started: {path}"
-            raise StudyError(complaint(study.document.origin, what, "only " + ", ".join(MAY_CHANGE) + " may"))
+    try:
+        before, now = ledger.history.header["study"], study.document.plain()
+        for path in _differences(before, now, ""):
+            if not any(path == free or path.startswith(f"{free}.") for free in MAY_CHANGE):
+                what = f"the study has changed since this run was started: {path}"
+                raise StudyError(complaint(study.document.origin, what, "only " + ", ".join(MAY_CHANGE) + " may"))
+        old, new = ledger.history.header["data"], _data(data)
+        if old and new and any(new[name] != value for name, value in old.items()):
+            what = f"the data have changed since this run was started: {new['found']}"
+            raise StudyError(complaint(str(folder.root), what, f"what was there then: {old['found']}"))
+    except StudyError:
+        ledger.close()
+        raise
     return ledger
 
 
@@ -137,9 +156,16 @@ def _header(study: Study, plain: Any, data: Any) -> Event:
         "knobs": [
             {"name": k.name, "kind": type(k.domain).__name__.lower(), **asdict(k.domain)} for k in knobs(study.space)
         ],
-        "data": {"found": data.summary(), "shape": list(data.shape)} if data is not None else None,
+        "data": _data(data),
         "study": plain,
     }
+
+
+def _data(data: Any) -> dict[str, Any] | None:
+    """What the ledger says of the data: enough to know them again."""
+    if data is None:
+        return None
+    return {"found": data.summary(), "shape": list(data.shape), "digest": data.digest()}
 
 
 def _differences(before: Any, now: Any, path: str) -> list[str]:
@@ -160,7 +186,9 @@ def json_yaml(plain: Any) -> str:
 
 
 @contextmanager
-def executor(name: str, study: Study, address: str | None = None, dashboard: bool = False) -> Iterator[Executor]:
+def executor(
+    name: str, study: Study, address: str | None = None, dashboard: bool = False, host: str = "127.0.0.1"
+) -> Iterator[Executor]:
     """What runs the study's jobs: Ray Tune (`ray`), here or at `address`, or this process (`serial`).
 
     Raises:
@@ -173,7 +201,7 @@ def executor(name: str, study: Study, address: str | None = None, dashboard: boo
     else:
         from search.executors import ray_tune
 
-        with ray_tune.opened(study, address, dashboard) as run:
+        with ray_tune.opened(study, address, dashboard, host) as run:
             yield run
 
 
@@ -181,15 +209,23 @@ def sweep(study: Study, data: Any, folder: Folder, ledger: Ledger, observe: Obse
     """Runs a study until its budget is spent; the history of the run.
 
     Raises:
-        StudyError: the executor gave up before the end.
+        Interrupted: a signal stopped it.
+        StudyError: the disk is full, or the executor gave up before the end.
     """
-    folder = Folder(folder.root.resolve())
+    folder = Folder(folder.root.resolve(), folder.storage)
     device = "cuda" if study.resources.gpu else "cpu"
-    work = Work(study, folder, study.scheduler.build(study.goal).rungs, device)
-    jobs = Sweep(study, work, ledger, observe)
-    execute(jobs, work, data)
-    jobs.finish()
-    ledger.close()
-    if not jobs.over:
-        raise StudyError(complaint(str(folder.root), "the run broke off before its end; go on with --resume"))
+    try:
+        folder.trials.sweep()
+        work = Work(study, folder, study.scheduler.build(study.goal).rungs, device)
+        jobs = Sweep(study, work, ledger, observe)
+        with heeded(jobs.stop):
+            execute(jobs, work, data)
+        if jobs.obstacle:
+            what = f"the run cannot go on: {jobs.obstacle}"
+            raise StudyError(complaint(str(folder.root), what, "--resume, once that is mended"))
+        if not jobs.over:
+            raise StudyError(complaint(str(folder.root), "the run broke off before its end; go on with --resume"))
+        jobs.finish()
+    finally:
+        ledger.close()
     return ledger.history

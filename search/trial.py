@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
+import signal
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from objectives.kinds import Failed, Setting
 from search.folder import Folder
 from search.ledger import Rung, finite
-from spaces.files import write_whole
+from search.rungs import last_state, save_rung
 from spaces.space import Config
 from spaces.study import Study
 
@@ -29,7 +29,27 @@ class Job:
     until: int
 
 
+@dataclass(frozen=True)
+class End:
+    """How a job ended.
+
+    done      it reached what it was let run to; of the floors' job, `floors` is what it measured
+    failed    the trial cannot go on
+    lost      its worker died or hung: the same job may do better elsewhere
+    halted    it was told to stop at its last rung
+    blocked   nothing can be written any more, which no trial can mend
+    """
+
+    kind: Literal["done", "failed", "lost", "halted", "blocked"]
+    reason: str = ""
+    floors: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
 FLOORS = Job("floors", {}, 0, 0, 0)
+
+
+class Hung(Exception):
+    """A trial has reached no rung for too long."""
 
 
 @dataclass(frozen=True)
@@ -41,44 +61,80 @@ class Work:
     rungs: tuple[int, ...]
     device: str
 
-    def floors(self, data: Any) -> dict[str, dict[str, float]] | str:
-        """The metrics that trials must beat, or the reason why they could not be measured."""
+    def run(self, job: Job, data: Any, tell: Callable[[Rung], None]) -> End:
+        """Does a job, telling each rung as it is reached."""
         try:
-            return self.study.objective.module.floors(self.study, data)
-        except Exception as error:
-            return self._failed(FLOORS, error)
-
-    def run(self, job: Job, data: Any, tell: Callable[[Rung], None]) -> str:
-        """Does a job, telling each rung as it is reached; the reason why the trial failed, or an empty string."""
-        try:
-            self._advance(job, data, tell)
+            with _alarm(self.study.budget.trial_timeout):
+                if job == FLOORS:
+                    return End("done", floors=self.study.objective.module.floors(self.study, data))
+                self._advance(job, data, tell)
+                return End("done")
         except Failed as failure:
-            return str(failure)
+            return End("failed", str(failure))
+        except Hung:
+            return End("lost", self.hung)
+        except _Blocked as blocked:
+            return End("blocked", str(blocked))
         except Exception as error:
-            return self._failed(job, error)
-        return ""
+            with suppress(OSError):  # the whole story, if there is room for it
+                self.folder.trials.write(f"{job.id}/error.txt", traceback.format_exc().encode())
+            return End("failed", _reason(error))
 
-    def _failed(self, job: Job, error: Exception) -> str:
-        """The reason of a failure on one line; the whole story goes to the trial's folder."""
-        write_whole(self.folder.trial(job.id) / "error.txt", traceback.format_exc().encode())
-        return _reason(error)
+    @property
+    def hung(self) -> str:
+        """What is said of a trial that hangs."""
+        return f"it hung: no rung within {self.study.budget.trial_timeout:g} s (budget.trial_timeout)"
 
     def _advance(self, job: Job, data: Any, tell: Callable[[Rung], None]) -> None:
         threads = max(1, int(self.study.resources.cpu))
         setting = Setting(job.config, job.seed, self.rungs, data, self.study.probe, threads, self.device)
         started = time.perf_counter()
         objective = self.study.objective.build(setting)
-        if job.start:
-            objective.load_state_dict(load_state(self.folder, job.id, job.start))
+        with _blocking(job):
+            state = last_state(self.folder, job.id, job.start)
+        if state is not None:
+            objective.load_state_dict(state)
         for metrics in objective.run():
             if bad := finite(metrics):
                 raise Failed(f"the metric {bad} became {metrics[bad]} in epoch {objective.epoch}")
             rung = Rung(objective.epoch, metrics, time.perf_counter() - started)
-            save_rung(self.folder, job.id, rung, objective.state_dict())
-            tell(rung)
-            if objective.epoch >= job.until:
+            with _blocking(job):
+                save_rung(self.folder, job.id, job.config, rung, objective.state_dict())
+            if rung.epoch > job.start:  # else it was told before, and its state was lost since
+                tell(rung)
+                _rearm(self.study.budget.trial_timeout)
+            if rung.epoch >= job.until:
                 return
             started = time.perf_counter()
+
+
+class _Blocked(Exception):
+    """A trial's files cannot be read or written: the disk is full or out of reach, which is no fault of the trial's."""
+
+
+@contextmanager
+def _blocking(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _Blocked(f"{error.strerror or error} (the files of {job.id})") from None
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Has the kernel send SIGALRM if `seconds` pass without `_rearm`; 0 for never.
+
+    Nobody heeds it on a worker, which it ends whatever that is stuck in; the serial executor makes it a `Hung`.
+    """
+    _rearm(seconds)
+    try:
+        yield
+    finally:
+        _rearm(0)
+
+
+def _rearm(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _reason(error: Exception) -> str:
@@ -87,33 +143,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
         return f"out of memory: {message[:200]}" if message else "out of memory"
     return f"{type(error).__name__}: {message[:300]}"
-
-
-def save_rung(folder: Folder, id: str, rung: Rung, state: dict[str, Any]) -> None:
-    """Makes a rung durable: the state first, then the result that vouches for it; older states go."""
-    write_whole(folder.checkpoint(id, rung.epoch), _packed(state))
-    write_whole(folder.result(id, rung.epoch), json.dumps(asdict(rung), allow_nan=False).encode())
-    for old in folder.trial(id).glob("rung-*.pt"):
-        if old != folder.checkpoint(id, rung.epoch):
-            old.unlink(missing_ok=True)
-
-
-def saved_rungs(folder: Folder, id: str) -> list[Rung]:
-    """The rungs of a trial that lie on disk, in order."""
-    results = sorted(folder.trial(id).glob("rung-*.json"))
-    return [Rung(**json.loads(result.read_bytes())) for result in results]
-
-
-def load_state(folder: Folder, id: str, epoch: int) -> dict[str, Any]:
-    """The state of a trial after the rung at `epoch`, on the CPU."""
-    import torch
-
-    return torch.load(folder.checkpoint(id, epoch), map_location="cpu", weights_only=True)
-
-
-def _packed(state: dict[str, Any]) -> bytes:
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()

@@ -8,13 +8,14 @@ may be named comes from the catalogue that the caller hands in.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from spaces import reading
 from spaces.components import Catalogue, Component, Pick
-from spaces.document import Node
+from spaces.document import Node, shown
 from spaces.domains import Choice, Int, Uniform
 from spaces.space import Group, Switch
 from spaces.space import Node as SpaceNode
@@ -46,6 +47,8 @@ class Budget:
 
     trials: Annotated[int, Int(1, 1_000_000)] = 24  # configs tried
     epochs: Annotated[int, Int(1, 1_000_000)] = 20  # passes over the data of a trial that is not stopped early
+    trial_timeout: Annotated[float, Uniform(0, 1e9)] = 0.0  # seconds without a rung after which a trial hangs; 0: never
+    retries: Annotated[int, Int(0, 1000)] = 2  # times that a trial is taken up again whose worker died or hung
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class Resources:
     cpu: Annotated[float, Uniform(0, 1024)] = 1.0  # cores, also its number of threads
     gpu: Annotated[float, Uniform(0, 64)] = 0.0  # devices; 0.25 lets four trials share one
     concurrent: Annotated[int, Int(0, 100_000)] = 0  # trials at a time; 0: as many as the machine holds
+    keep: Annotated[int, Int(0, 1_000_000)] = (
+        3  # best trials whose states stay on disk; others keep theirs while they may go on
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ class Study:
 
 
 SECTIONS = ("name", "about", "objective", "data", "space", "probe", "budget", "search", "resources")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LONGEST_NAME = 64
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")  # some file systems drop a dot at the end
 
 
 def read_study(document: Node, catalogue: Catalogue) -> Study:
@@ -188,10 +195,12 @@ def _name(node: Node | None, document: Node) -> str:
     if node is None:
         raise document.wrong("the study has no name")
     name = reading.text(node)
-    if not NAME.fullmatch(name):
-        raise node.wrong(
-            f"a name becomes a folder; found '{name}'", "letters, digits and . _ - after a letter or digit"
-        )
+    if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
+        what = f"a name becomes a folder; found '{shown(name)}'"
+        if strange := next((c for c in name if not c.isascii()), ""):  # it may look like one that is allowed
+            what += f", where '{shown(strange)}' is {unicodedata.name(strange, 'no letter')}"
+        allowed = "English letters, digits and . _ - after a letter or digit"
+        raise node.wrong(what, f"{allowed}, {LONGEST_NAME} at most, no dot at the end")
     return name
 
 

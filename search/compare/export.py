@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from search.checkpoint import Damaged
 from search.folder import Folder
 from search.ledger import History, Trial, read
 from search.run import CATALOGUE
-from search.trial import load_state
+from search.rungs import has_state, load_state
 from spaces.document import StudyError, complaint, parse
 from spaces.files import write_whole
 from spaces.study import read_study
@@ -25,18 +26,24 @@ def export(run: Path, id: str | None, out: Path) -> list[str]:
     Raises:
         StudyError: no such run or trial, a trial without a checkpoint, or a study that trains no network.
     """
-    folder = Folder(run)
+    folder = Folder.found(run)
     history, _ = read(folder.ledger)
     trial = _chosen(history, id, run)
-    if not folder.checkpoint(trial.id, trial.epoch).exists():
-        raise StudyError(complaint(str(folder.trial(trial.id)), f"no checkpoint of epoch {trial.epoch} lies here"))
+    if not has_state(folder, trial.id, trial.epoch):
+        what = f"the state of trial {trial.id} was not kept"
+        kept = [t.id for t in history.trials.values() if t.rungs and has_state(folder, t.id, t.epoch)]
+        raise StudyError(complaint(str(run), what, [*kept, "or a run with more resources.keep"]))
     study = read_study(parse(folder.study.read_text(encoding="utf-8"), str(folder.study)), CATALOGUE)
     objective = study.objective.module
     if not hasattr(objective, "files"):
         raise StudyError(
             complaint(str(run), f"trials of the objective '{study.objective.name}' make nothing to take home")
         )
-    made = objective.files(trial.config, history.header["data"], load_state(folder, trial.id, trial.epoch))
+    try:
+        state = load_state(folder, trial.id, trial.epoch)
+    except Damaged as error:
+        raise StudyError(complaint(str(run), f"the state of trial {trial.id} cannot be read: {error}")) from None
+    made = objective.files(trial.config, history.header["data"], state)
     made["card.json"] = (json.dumps(_card(history, trial), indent=2) + "\n").encode()
     for name, content in made.items():
         write_whole(out / name, content)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from search.folder import Folder
 from search.ledger import History, Trial
+from search.rungs import has_state, load_state
 from spaces.components import Shelf
 from spaces.document import StudyError
 from spaces.files import write_whole
@@ -55,15 +56,13 @@ def write_maps(folder: Folder, history: History) -> None:
 def _current(folder: Folder, trial: Trial) -> bool:
     """Whether the files are those of the trial's last rung, or nothing lies there to make them of."""
     config = folder.tensorboard / trial.id / CONFIG
-    if not folder.checkpoint(trial.id, trial.epoch).exists():
+    if not has_state(folder, trial.id, trial.epoch):
         return True
     return config.exists() and config.read_text(encoding="utf-8").startswith(_epoch(trial))
 
 
 def _write(folder: Folder, trial: Trial, module: Any) -> None:
     """Makes the files of a trial; a config that shows nothing where it has no map."""
-    from search.trial import load_state
-
     found = module.latent_map(trial.config, load_state(folder, trial.id, trial.epoch))
     place = folder.tensorboard / trial.id
     if found is not None:

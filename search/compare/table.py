@@ -87,17 +87,6 @@ def names(trial: Trial, history: History, words: list[str]) -> list[str]:
     return [next(iter(trial.config[switch])) for switch in history.header["switches"]] + [leaves[w] for w in words]
 
 
-def ranked(history: History) -> list[Trial]:
-    """The trials from best to worst: those that got further first, failures last."""
-    metric, sign = history.header["metric"], 1 if history.header["mode"] == "max" else -1
-
-    def key(trial: Trial) -> tuple[bool, int, float]:
-        value = trial.value(metric)
-        return value is not None, trial.epoch, sign * value if value is not None else 0.0
-
-    return sorted(history.trials.values(), key=key, reverse=True)
-
-
 def report(history: History, where: str, rows: int = 12) -> Group:
     """The table of a run's best trials and its floors, the failures by name, and the verdict in words."""
     metric, words = history.header["metric"], worded(history)
@@ -108,7 +97,7 @@ def report(history: History, where: str, rows: int = 12) -> Group:
     heads = [*history.header["switches"], *(path.rpartition(".")[2] for path in words)]
     for head in ("trial", *heads, *scores, "state"):
         table.add_column(head, justify="right" if head in scores else "left", no_wrap=True)
-    order = ranked(history)
+    order = history.ranked()
     metrics, floors = [metric, *([twin] if held_out else [])], history.floors or {}
     decimals = _decimals(
         [*(trial.value(m) for trial in order for m in metrics), *(floors[f].get(metric) for f in floors)]

@@ -13,9 +13,12 @@ event files for those who look (`search.compare.projector`).
 from __future__ import annotations
 
 import io
+import ipaddress
 import logging
 import os
 import signal
+import socket
+import sys
 import threading
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,7 +47,7 @@ from search.compare.projector import plugins, write_maps
 from search.compare.table import HELD_OUT
 from search.folder import Folder
 from search.ledger import Event, History, Trial, read
-from spaces.document import StudyError, complaint
+from spaces.document import StudyError, complaint, shown
 from spaces.domains import Value
 from spaces.space import Config
 
@@ -83,9 +86,12 @@ class EventFiles:
             case "asked":
                 _settle(_path(self.root, event["id"]), _trial(history, history.trials[event["id"]]))
             case "rung" | "failed":
-                trial = history.trials[event["id"]]
-                at_rung = [_rung(history, trial, len(trial.rungs))] if event["event"] == "rung" else []
-                self._append(trial.id, [*at_rung, *_end(history, trial)], history)
+                trial, at_rung = history.trials[event["id"]], event["event"] == "rung"
+                if at_rung and (trial.failed or event["epoch"] < trial.epoch):  # found again: the ledger was damaged
+                    _settle(_path(self.root, trial.id), _trial(history, trial))
+                else:
+                    newest = [_rung(history, trial, len(trial.rungs))] if at_rung else []
+                    self._append(trial.id, [*newest, *_end(history, trial)], history)
             case "finished":
                 for trial in history.trials.values():
                     if history.state(trial) == "stopped":
@@ -277,31 +283,49 @@ def _framed(records: Iterable[Record]) -> bytes:
     return buffer.getvalue()
 
 
-def serve(folders: Sequence[Folder], port: int) -> None:
-    """Shows runs in TensorBoard, on loopback only, until Ctrl-C; of several, each trial is called `RUN/t0007`.
+def serve(folders: Sequence[Folder], port: int, host: str | None = None) -> None:
+    """Shows runs in TensorBoard until Ctrl-C; of several, each trial is called `RUN/t0007`.
 
     Args:
         folders: the runs'.
         port: where to listen, or the next free one; 0 for any.
+        host: the address to listen at, by default `LOOPBACK`; at another one, a warning says who can read along.
 
     Raises:
-        StudyError: no port is free.
+        StudyError: no port is free, or the host is none of this machine's.
     """
     from tensorboard.program import TensorBoard  # half a second, which only those pay who look
 
+    host = host or LOOPBACK
+    if not _is_loopback(host):
+        warning = f"warning: --host {shown(host)}: anyone who can reach the port can read the run; TensorBoard asks for"
+        print(f"{warning} no password", file=sys.stderr, flush=True)
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     runs = list(dict.fromkeys(Folder(folder.root.resolve()) for folder in folders))
     with TemporaryDirectory(prefix="pretune-board-") as room:
         board = TensorBoard(plugins=plugins(runs), server_class=_server)
         # One process reads and serves: the faster reader is a second server, and does not say which study comes first.
         where = str(_shown(runs, Path(room)))
-        board.configure(logdir=where, host=LOOPBACK, port=port, load_fast="false")
+        board.configure(logdir=where, host=host, port=port, load_fast="false")
         print(f"TensorBoard: {board.launch()}\nCtrl-C ends it.", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the room goes in either way
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             print()
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens at a host; refuses one at which this machine cannot listen."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        for family, kind, *_, address in found[:1]:
+            with socket.socket(family, kind) as probe:
+                probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        what = f"'{shown(host)}' is no address to listen at ({getattr(error, 'strerror', None) or error})"
+        raise StudyError(complaint("--host", what, "an address of this machine")) from None
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
 def _shown(runs: Sequence[Folder], room: Path) -> Path:

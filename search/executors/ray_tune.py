@@ -10,19 +10,22 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from search.executors.reaper import reaped, sweep_up
 from search.ledger import Rung
 from search.sweep import Executor, Sweep
-from search.trial import FLOORS, Job, Work
+from search.trial import End, Job, Work
 from spaces.document import StudyError, complaint
 from spaces.study import Study
 
@@ -35,55 +38,84 @@ SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger and our own views stand for them
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a job's last report carries no metric
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's snapshots are never read
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the sweep itself bounds how many jobs are out
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # a worker that does not end is ended
     "TUNE_WARN_THRESHOLD_S": "600",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run here, not only Tune's part of it
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C means the run, not only Tune's part of it
 }
 SCRATCH = "pretune-"  # and the process that it belongs to; Ray needs the path short
+LOOPBACK = "127.0.0.1"
+GENERATION = 1000  # jobs, after which a fresh controller takes over: one that remembers more gets slow
+RECOUNT = 5.0  # seconds between two looks at the cluster's nodes
 for _name, _value in SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 
 @contextlib.contextmanager
-def opened(study: Study, address: str | None = None, dashboard: bool = False) -> Iterator[Executor]:
+def opened(
+    study: Study, address: str | None = None, dashboard: bool = False, host: str = LOOPBACK
+) -> Iterator[Executor]:
     """Ray, ready to run the trials of a study, as many at a time as `resources` lets the machine or cluster hold.
 
     Raises:
         StudyError: no cluster answers at `address`, or nothing there can hold a single trial.
     """
-    with _ray(address, dashboard) as scratch:
-        slots = _slots(ray.cluster_resources(), study)
-        yield partial(_run, slots=slots, local=None if address else scratch)
+    address = address or os.environ.get("RAY_ADDRESS")  # as it stands in the environment of a Ray job
+    with _ray(address, dashboard, host) as scratch:
+        _slots(ray.nodes(), study)
+        yield partial(_run, local=None if address else scratch)
 
 
-def _run(sweep: Sweep, work: Work, data: Any, slots: int, local: Path | None) -> None:
-    """Runs the sweep's jobs to the end. Tune's own files, which nobody reads, go to a folder that all nodes see."""
+def _run(sweep: Sweep, work: Work, data: Any, local: Path | None) -> None:
+    """Runs the sweep's jobs to the end, `GENERATION` of them under each of Tune's controllers."""
     wanted = work.study.resources
-    storage = (local or work.folder.root) / "tune"
-    tuner = tune.Tuner(
-        tune.with_resources(_trainable(work, ray.put(data)), {"cpu": wanted.cpu, "gpu": wanted.gpu}),
-        tune_config=tune.TuneConfig(
-            search_alg=Pull(sweep), num_samples=-1, max_concurrent_trials=slots, reuse_actors=True
-        ),
-        run_config=tune.RunConfig(name="jobs", storage_path=str(storage), verbose=0, callbacks=[Forget()]),
-    )
+    storage = (local or work.folder.root) / "tune"  # Tune's own files, which nobody reads; all nodes must see them
+    trainable = tune.with_resources(_trainable(work, ray.put(data)), {"cpu": wanted.cpu, "gpu": wanted.gpu})
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            tuner.fit()
+        while not (sweep.over or sweep.stopping):
+            pull = Pull(sweep, work)
+            tuner = tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(search_alg=pull, num_samples=-1, reuse_actors=True),
+                run_config=tune.RunConfig(
+                    name="jobs", storage_path=str(storage), verbose=0, callbacks=[Watch(pull)], stop=Halt(sweep)
+                ),
+            )
+            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+                try:
+                    tuner.fit()
+                except Exception as error:
+                    if not isinstance(error.__cause__, OutOfMemoryError):
+                        raise
+                    pull.broken_by(error.__cause__)
+            if pull.error is not None:
+                raise pull.error
+            if not pull.given:
+                return
     finally:
         shutil.rmtree(storage, ignore_errors=True)
 
 
 class Pull(Searcher):
-    """Tune's view of the sweep: where its trials come from, and where their reports go."""
+    """Tune's view of the sweep: where its trials come from, and where their reports go.
 
-    def __init__(self, sweep: Sweep) -> None:
+    Tune would take an error in here for that of a trial, so it is kept, and ends the run.
+    """
+
+    def __init__(self, sweep: Sweep, work: Work) -> None:
         super().__init__(metric="epoch", mode="max")
-        self.sweep = sweep
+        self.sweep, self.work = sweep, work
         self.jobs: dict[str, Job] = {}
+        self.heard: dict[str, float] = {}  # when a job was last heard of
+        self.actors: dict[str, str] = {}  # the actor that does a job
+        self.given = 0
+        self.error: BaseException | None = None
+        self.slots, self.counted = 0, -math.inf
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher at the start; the sweep is no part of that
@@ -92,22 +124,49 @@ class Pull(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        job = self.sweep.next_job()
-        if job is None:
-            return Searcher.FINISHED if self.sweep.over else None
-        self.jobs[trial_id] = job
-        return {"job": asdict(job)}
+        if self.sweep.stopping or self.given >= GENERATION:
+            return Searcher.FINISHED
+        if len(self.jobs) >= self._room():
+            return None
+        with self._keeping():
+            job = self.sweep.next_job()
+            if job is not None:
+                self.jobs[trial_id], self.heard[trial_id] = job, time.monotonic()
+                self.given += 1
+                return {"job": asdict(job)}
+        return Searcher.FINISHED if self.sweep.over or self.sweep.stopping else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self.heard[trial_id] = time.monotonic()
         if "rung" in result:
-            self.sweep.told(self.jobs[trial_id], Rung(**json.loads(result["rung"])))
+            with self._keeping():
+                self.sweep.told(self.jobs[trial_id], Rung(**json.loads(result["rung"])))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        job = self.jobs.pop(trial_id)
-        if error or not result or "end" not in result:
-            self.sweep.ended(job, "the worker died (killed, or out of memory)")
+        if error:
+            return  # `died` tells what of
+        if result and "end" in result:
+            self._ended(trial_id, End(**json.loads(result["end"])))
+        elif result and self.sweep.stopping:  # Tune hands the report at which it stops a trial to this method alone
+            self.on_trial_result(trial_id, result)
+            self._ended(trial_id, End("halted"))
         else:
-            self.sweep.ended(job, json.loads(result["end"]))
+            self._ended(trial_id, End("lost", "it ended without a word"))
+
+    def died(self, trial_id: str, error: Exception | None) -> None:
+        """Records that the worker of a trial is no more."""
+        timeout, silent = self.work.study.budget.trial_timeout, time.monotonic() - self.heard[trial_id]
+        hung = 0 < timeout <= silent and not isinstance(error, OutOfMemoryError)
+        self._ended(trial_id, End("lost", self.work.hung if hung else _death(error)))
+
+    def broken_by(self, error: OutOfMemoryError) -> None:
+        """Records that Ray ended workers for want of memory, which Tune 2.60 does not survive.
+
+        The message names the actors that were ended; what else was out goes on under the next controller.
+        """
+        for trial_id in list(self.jobs):
+            actor = self.actors.get(trial_id, "")
+            self._ended(trial_id, End("lost", _death(error)) if actor and actor in str(error) else End("halted"))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger has it all."""
@@ -115,13 +174,78 @@ class Pull(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
 
+    def _ended(self, trial_id: str, end: End) -> None:
+        with self._keeping():
+            self.sweep.ended(self.jobs.pop(trial_id), end)
 
-class Forget(tune.Callback):
-    """Drops the statistics that Tune keeps of every finished trial, half of what a trial costs the driver."""
+    @contextlib.contextmanager
+    def _keeping(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+            self.sweep.stop()
+
+    def _room(self) -> int:
+        """How many jobs may be out, by the nodes that are there; they are counted again from time to time."""
+        if time.monotonic() - self.counted > RECOUNT:
+            self.slots, self.counted = _slots(ray.nodes(), self.work.study, at_least=0), time.monotonic()
+        return self.slots
+
+
+class Watch(tune.Callback):
+    """Hears of workers and of their deaths, and drops what Tune keeps of every finished trial."""
+
+    def __init__(self, pull: Pull) -> None:
+        self.pull = pull
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.pull.actors[trial.trial_id] = trial.temporary_state.ray_actor._actor_id.hex()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.pull.died(trial.trial_id, _error(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         trial.run_metadata.metric_analysis.clear()
         trial.run_metadata.metric_n_steps.clear()
+
+
+class Halt(tune.Stopper):
+    """Ends jobs at their next rung once the sweep is stopping."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self.sweep.stopping and "rung" in result
+
+    def stop_all(self) -> bool:
+        return False
+
+
+def _error(trial: Any) -> Exception | None:
+    """What Tune has just noted, in a file on this machine, that a trial died of."""
+    try:
+        return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except (OSError, TypeError):
+        return None
+
+
+def _death(error: Exception | None) -> str:
+    """What ended a worker, in a few words."""
+    if isinstance(error, OutOfMemoryError):
+        return "out of memory: Ray's monitor ended the worker"
+    if isinstance(error, NodeDiedError) or "its node has died" in str(error):
+        return "the worker's node died"
+    if error is None or isinstance(error, RayActorError):
+        return "the worker died (killed, or out of memory)"
+    return "the worker failed: " + (" ".join(str(error).splitlines()[-1:]) or type(error).__name__)[:300]
 
 
 def _trainable(work: Work, data: Any) -> Any:
@@ -131,37 +255,41 @@ def _trainable(work: Work, data: Any) -> Any:
     """
 
     def job(config: dict[str, Any]) -> None:
-        job, local = Job(**config["job"]), ray.get(data)
-        if job == FLOORS:
-            tune.report({"end": json.dumps(work.floors(local))})
-            return
-        reason = work.run(job, local, lambda rung: tune.report({"rung": json.dumps(asdict(rung))}))
-        tune.report({"end": json.dumps(reason)})
+        _share_gpu(work.study.resources.gpu)
+        end = work.run(
+            Job(**config["job"]), ray.get(data), lambda rung: tune.report({"rung": json.dumps(asdict(rung))})
+        )
+        tune.report({"end": json.dumps(asdict(end))})
 
     return job
 
 
-def _slots(cluster: dict[str, float], study: Study) -> int:
-    """How many trials fit at a time; raises StudyError where not even one does, which Tune would wait for for ever."""
+def _share_gpu(share: float) -> None:
+    """Bounds the memory that a trial takes of a GPU by its share; Ray only counts shares."""
+    if 0 < share < 1:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(share)
+
+
+def _slots(nodes: list[dict[str, Any]], study: Study, at_least: int = 1) -> int:
+    """How many trials fit on the nodes at a time, each on one of them.
+
+    Raises:
+        StudyError: fewer than `at_least`, which Tune would wait for for ever.
+    """
     wanted = study.resources
-    fits = {"cpu": cluster.get("CPU", 0) / wanted.cpu} if wanted.cpu else {}
-    fits |= {"gpu": cluster.get("GPU", 0) / wanted.gpu} if wanted.gpu else {}
-    for kind, fit in fits.items():
-        if fit < 1:
-            asked = getattr(wanted, kind)
-            has = f"{cluster.get(kind.upper(), 0):g}"
-            node = study.document.value.get("resources", study.document)
-            raise node.wrong(f"a trial asks for {kind} {asked:g}, and there is {has}", f"{kind} up to {has}")
-    slots = int(min(fits.values(), default=1))
+    needs = {kind: need for kind, need in (("CPU", wanted.cpu), ("GPU", wanted.gpu)) if need}
+    there = [node["Resources"] for node in nodes if node["Alive"]]
+    slots = sum(int(min((has.get(kind, 0) / need + 1e-9 for kind, need in needs.items()), default=1)) for has in there)
+    if slots < at_least:
+        asked = " and ".join(f"{kind.lower()} {need:g}" for kind, need in needs.items())
+        best = [" and ".join(f"{kind.lower()} {has.get(kind, 0):g}" for kind in needs) for has in there]
+        node = study.document.value.get("resources", study.document)
+        found = "; ".join(sorted(set(best))) or "no node"
+        raise node.wrong(f"a trial asks for {asked}, and no node holds that: there is {found}", f"up to {found}")
     return min(slots, wanted.concurrent) if wanted.concurrent else slots
-
-
-def _sweep_up() -> None:
-    """Removes what runs on this machine left behind that were killed before they could."""
-    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
-        pid = path.name.removeprefix(SCRATCH).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _join(address: str, quiet: dict[str, Any]) -> None:
@@ -176,19 +304,24 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _ray(address: str | None, dashboard: bool) -> Iterator[Path]:
+def _ray(address: str | None, dashboard: bool, host: str) -> Iterator[Path]:
     """Ray, started quietly and its temporary files removed at the end; on a cluster, only a connection to it."""
     logging.getLogger("ray").setLevel(logging.ERROR)
-    _sweep_up()
+    sweep_up(SCRATCH)
     scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
             _join(address, quiet)
-        else:
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only, so no token is needed
-            ray.init(include_dashboard=dashboard, dashboard_host="127.0.0.1", _temp_dir=str(scratch), **quiet)
-        yield scratch
+            yield scratch
+            return
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only, so no token is needed
+        with reaped(scratch):
+            ray.init(include_dashboard=dashboard, dashboard_host=host, _temp_dir=str(scratch), **quiet)
+            try:
+                yield scratch
+            finally:
+                ray.shutdown()
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)

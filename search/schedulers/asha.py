@@ -7,13 +7,17 @@ Massively Parallel Hyperparameter Tuning", Algorithm 2). What is promoted depend
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from bisect import bisect_left, insort
+from collections.abc import Set
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated
 
 from search.ledger import Trial
 from spaces.domains import Int
 from spaces.study import Goal
+
+Key = tuple[float, int, str]  # of a trial at a rung: the better, or else the earlier, comes first; then its id
 
 
 @dataclass(frozen=True)
@@ -37,23 +41,59 @@ class Asha:
         lengths = {max(1, round(goal.epochs / config.eta**level)) for level in range(config.levels)}
         self.rungs = tuple(sorted(lengths))
         self.first = self.rungs[0]
+        self.steps = [Step(rung, longer) for rung, longer in pairwise(self.rungs)]
+        self.trials: dict[str, Trial] = {}
 
-    def promote(self, trials: Sequence[Trial], ready: Set[str], exhausted: bool) -> tuple[Trial, int] | None:
+    def tell(self, trial: Trial) -> None:
+        self.trials[trial.id] = trial
+        values = {} if trial.failed else {rung.epoch: rung.metrics.get(self.goal.metric) for rung in trial.rungs}
+        for step in self.steps:
+            value = values.get(step.rung)
+            key = None if value is None else (-self.goal.sign * value, trial.number, trial.id)
+            step.reached.place(trial.id, key)
+            step.paused.place(trial.id, key if trial.until == step.rung else None)
+
+    def promote(self, ready: Set[str], exhausted: bool) -> tuple[Trial, int] | None:
         """The best promotable trial of the highest rung that has one.
 
         Once the budget of trials is exhausted, the best of a rung too thin to promote anyone goes on all the
         same, so that every study ends with a trial of full length.
         """
-        for rung, longer in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
-            reached = [(self._score(trial, rung), trial) for trial in trials if trial.epoch >= rung]
-            reached.sort(key=lambda pair: (-pair[0], pair[1].number))
-            quota = len(reached) // self.eta
+        for step in reversed(self.steps):
+            quota = len(step.reached.order) // self.eta
             if exhausted and quota == 0:
                 quota = 1
-            for _, trial in reached[:quota]:
-                if trial.id in ready and trial.until == rung:
-                    return trial, longer
+            for key in step.paused.order:
+                if bisect_left(step.reached.order, key) >= quota:
+                    break
+                if key[-1] in ready:
+                    return self.trials[key[-1]], step.longer
         return None
 
-    def _score(self, trial: Trial, rung: int) -> float:
-        return self.goal.sign * next(r.metrics[self.goal.metric] for r in trial.rungs if r.epoch == rung)
+
+class Ranking:
+    """Trials from best to worst. Keeping it in order costs a search each time, whatever was told before."""
+
+    def __init__(self) -> None:
+        self.order: list[Key] = []
+        self.keys: dict[str, Key] = {}
+
+    def place(self, id: str, key: Key | None) -> None:
+        """Puts a trial where it belongs now; nowhere, without a key."""
+        before = self.keys.pop(id, None)
+        if key is not None:
+            self.keys[id] = key
+        if key == before:
+            return
+        if before is not None:
+            del self.order[bisect_left(self.order, before)]
+        if key is not None:
+            insort(self.order, key)
+
+
+class Step:
+    """From a rung to the next: who has reached the rung, and who of them has not gone on."""
+
+    def __init__(self, rung: int, longer: int) -> None:
+        self.rung, self.longer = rung, longer
+        self.reached, self.paused = Ranking(), Ranking()

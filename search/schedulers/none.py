@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -31,5 +31,8 @@ class Straight:
         self.rungs = tuple(round(epochs * (i + 1) / count) for i in range(count))
         self.first = epochs
 
-    def promote(self, trials: Sequence[Trial], ready: Set[str], exhausted: bool) -> None:
+    def tell(self, trial: Trial) -> None:
+        """Nothing is compared."""
+
+    def promote(self, ready: Set[str], exhausted: bool) -> None:
         return None

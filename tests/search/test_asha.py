@@ -1,9 +1,9 @@
-"""Asynchronous successive halving, as a pure function of hand-made records and over whole random runs."""
+"""Asynchronous successive halving: on hand-made records, and against one that sorts everything over random ones."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence, Set
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -38,9 +38,36 @@ def choice(
     scheduler: Scheduler, trials: list[Trial], exhausted: bool = False, busy: Collection[int] = ()
 ) -> tuple[int, int] | None:
     """The number of the promoted trial and how far it may go."""
+    for trial in trials:
+        scheduler.tell(trial)
     ready = {trial.id for trial in trials if trial.waiting and trial.number not in busy}
-    found = scheduler.promote(trials, ready, exhausted)
+    found = scheduler.promote(ready, exhausted)
     return (found[0].number, found[1]) if found else None
+
+
+def by_sorting(
+    scheduler: asha.Asha, trials: Sequence[Trial], ready: Set[str], exhausted: bool
+) -> tuple[str, int] | None:
+    """What ASHA promotes, found by sorting all that are alive anew at every rung."""
+    goal = scheduler.goal
+    for rung, longer in reversed(list(pairwise(scheduler.rungs))):
+        values = {t.number: r.metrics[goal.metric] for t in trials if not t.failed for r in t.rungs if r.epoch == rung}
+        reached = sorted(
+            (t for t in trials if t.number in values), key=lambda t: (-goal.sign * values[t.number], t.number)
+        )
+        quota = len(reached) // scheduler.eta
+        if exhausted and quota == 0:
+            quota = 1
+        for trial in reached[:quota]:
+            if trial.id in ready and trial.until == rung:
+                return trial.id, longer
+    return None
+
+
+def told(scheduler: asha.Asha, ready: Set[str], exhausted: bool) -> tuple[str, int] | None:
+    """What the scheduler promotes, from what it has been told."""
+    found = scheduler.promote(ready, exhausted)
+    return (found[0].id, found[1]) if found else None
 
 
 @pytest.mark.parametrize(
@@ -204,7 +231,9 @@ def runs(draw: st.DrawFn) -> tuple[asha.Asha, list[Trial], list[Promotion]]:
             alive = [trial for trial in trials if not trial.failed]
             ready = {trial.id for trial in alive if trial.waiting and trial not in jobs}
             exhausted = not jobs and len(trials) == budget
-            if (found := scheduler.promote(alive, ready, exhausted)) is not None:
+            found = scheduler.promote(ready, exhausted)
+            assert (found and (found[0].id, found[1])) == by_sorting(scheduler, trials, ready, exhausted)
+            if found is not None:
                 trial, until = found
                 assert trial.id in ready
                 assert until == scheduler.rungs[scheduler.rungs.index(trial.until) + 1]
@@ -215,6 +244,7 @@ def runs(draw: st.DrawFn) -> tuple[asha.Asha, list[Trial], list[Promotion]]:
                 trials.append(trial)
             else:
                 break
+            scheduler.tell(trial)
             jobs.append(trial)
         if not jobs:
             return scheduler, trials, promotions
@@ -223,6 +253,7 @@ def runs(draw: st.DrawFn) -> tuple[asha.Asha, list[Trial], list[Promotion]]:
             trial.reason = "it broke"
         else:
             trial.rungs.append(Rung(trial.until, {"value": float(rng.randrange(10))}, 1.0))
+        scheduler.tell(trial)
     raise AssertionError("the run does not end")
 
 
@@ -243,6 +274,116 @@ def test_whole_runs_keep_the_rules(run: tuple[asha.Asha, list[Trial], list[Promo
         assert trial.until == scheduler.rungs[-1] or before >= quota
     if alive:
         assert max(trial.epoch for trial in alive) == scheduler.rungs[-1]
+
+
+WORDS = st.builds(
+    lambda number, values, until, reason, retries: Trial(
+        f"t{number:04d}",
+        number,
+        {},
+        0,
+        max([until, *values]),
+        [Rung(epoch, {"value": value}, 1.0) for epoch, value in sorted(values.items())],
+        reason,
+        retries,
+    ),
+    number=st.integers(0, 9),
+    values=st.dictionaries(st.sampled_from([2, 4, 8]), st.sampled_from([0.0, 1.0, 2.0])),  # some are missing, many tie
+    until=st.sampled_from([2, 4, 8]),
+    reason=st.sampled_from(["", "", "", "", "it broke"]),
+    retries=st.integers(0, 2),
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=400)
+@given(st.data(), st.lists(WORDS, min_size=1, max_size=40), st.sampled_from(["max", "min"]))
+def test_only_the_last_word_counts_and_sorting_everything_finds_the_same(
+    data: st.DataObject, words: list[Trial], mode: str
+) -> None:
+    goal = Goal("value", mode, 8)
+    scheduler, last = ladder(2, 3, goal), dict[str, Trial]()
+    for word in words:
+        scheduler.tell(word)
+        last[word.id] = word
+        waiting = sorted(trial.id for trial in last.values() if trial.waiting)
+        ready = set(waiting) - data.draw(st.sets(st.sampled_from(waiting)) if waiting else st.just(set()))
+        exhausted = data.draw(st.booleans())
+        record = sorted(last.values(), key=lambda trial: trial.number)
+        assert told(scheduler, ready, exhausted) == by_sorting(scheduler, record, ready, exhausted)
+    anew = ladder(2, 3, goal)
+    for trial in data.draw(st.permutations(list(last.values()))):
+        anew.tell(trial)
+    while (found := told(scheduler, ready, exhausted)) is not None:  # to the end, and the same in each
+        assert found == told(anew, ready, exhausted)
+        last[found[0]].until = found[1]
+        ready.discard(found[0])
+        scheduler.tell(last[found[0]])
+        anew.tell(last[found[0]])
+    assert told(anew, ready, exhausted) is None
+
+
+def test_a_trial_counts_as_it_was_when_it_was_told() -> None:
+    scheduler, trials = ladder(), record({3: 1.0}, {3: 2.0}, {3: 0.0})
+    assert choice(scheduler, trials) == (1, 9)
+    trials[0].rungs = [Rung(3, {"value": 5.0}, 1.0)]
+    trials[1].until = 9
+    assert told(scheduler, {"t0000", "t0001", "t0002"}, False) == ("t0001", 9)  # nobody has said so
+    scheduler.tell(trials[1])
+    assert told(scheduler, {"t0000", "t0001", "t0002"}, False) is None
+    scheduler.tell(trials[0])
+    assert told(scheduler, {"t0000", "t0001", "t0002"}, False) == ("t0000", 9)
+
+
+def test_who_fails_later_no_longer_counts_anywhere() -> None:
+    scheduler, trials = ladder(), record({3: 5.0, 9: 1.0}, {3: 2.0}, {3: 1.0}, {3: 0.0})
+    assert choice(scheduler, trials) is None
+    trials[0].reason = "it broke"
+    assert choice(scheduler, trials) == (1, 9)
+    assert choice(scheduler, trials, exhausted=True) == (1, 9)
+
+
+def test_who_lacks_a_rung_is_not_counted_there() -> None:
+    trials = record({9: 9.0}, {3: 1.0}, {3: 2.0})  # the line that told of the first one's first rung was damaged
+    assert choice(ladder(), trials) is None
+    assert choice(ladder(), trials, exhausted=True) == (0, 27)
+    trials += record({}, {}, {}, {3: 0.0})[3:]
+    assert choice(ladder(), trials) == (2, 9)
+    trials[3].rungs = [Rung(3, {}, 1.0)]
+    assert choice(ladder(), trials) is None
+
+
+class Counted(float):
+    """A value that counts how often it is compared in a key."""
+
+    comparisons = 0
+
+    def __rmul__(self, other: float) -> Counted:
+        return Counted(other * float(self))
+
+    def __eq__(self, other: object) -> bool:
+        Counted.comparisons += 1
+        return float(self) == other
+
+    __hash__ = float.__hash__
+
+
+def test_what_a_trial_costs_does_not_grow_with_their_number() -> None:
+    scheduler, trials, costs, ready = ladder(), list[Trial](), list[int](), set[str]()
+    for number in range(4000):
+        trial = Trial(f"t{number:04d}", number, {}, 0, 3)
+        trials.append(trial)
+        before = Counted.comparisons
+        scheduler.tell(trial)
+        trial.rungs.append(Rung(3, {"value": Counted(number * 0.618 % 1)}, 1.0))
+        scheduler.tell(trial)
+        ready.add(trial.id)
+        while (found := scheduler.promote(ready, False)) is not None:
+            best, best.until = found[0], found[1]
+            best.rungs.append(Rung(best.until, best.rungs[0].metrics, 1.0))
+            scheduler.tell(best)
+        costs.append(Counted.comparisons - before)
+    assert sum(len(trial.rungs) > 1 for trial in trials) >= 1333
+    assert sum(costs[-1000:]) < 2 * sum(costs[:1000])  # sorting them all takes sixteen times as many
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from search.kinds import circuit_embedding as kind
 from search.kinds._embedding_probes import VALIDATION, Probing, chosen, probed, ratios_of, scores
 from search.latent.searchers import reinforce
 from search.run import CATALOGUE, load_data, load_study, start, sweep
+from search.rungs import load_state
 from spaces.circuits.pool import CircuitError
 from spaces.circuits.sampler import paper, sample
 from spaces.document import StudyError, parse
@@ -292,7 +293,7 @@ def test_a_study_runs_resumes_and_its_winner_comes_home(tmp_path, capsys):
     assert best.epoch == 3
     export(folder.root, None, tmp_path / "winner")
     circuits = sample(paper(), 30, np.random.default_rng(9))
-    state = torch.load(folder.checkpoint(best.id, 3), weights_only=True)
+    state = load_state(folder, best.id, 3)
     _, embedding = kind.built(best.config, 3)
     embedding.load_state_dict(state["embedding"])
     assert restored(tmp_path / "winner").embed(circuits).tobytes() == embedding.embed(circuits).tobytes()

@@ -145,7 +145,7 @@ def _expected(run, card):
 
     from objectives.kinds.representation import restore_encoder
     from search.folder import Folder
-    from search.trial import load_state
+    from search.rungs import load_state
 
     state = load_state(Folder(run), card["trial"], card["epochs"])
     encoder = restore_encoder(card["config"], (1, 8, 8), state)

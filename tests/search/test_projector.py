@@ -33,7 +33,7 @@ from search.kinds._landscape import plane
 from search.kinds._queries import Queries
 from search.ledger import History, Rung, Trial, read
 from search.run import load_study, start, sweep
-from search.trial import load_state, save_rung
+from search.rungs import load_state, save_rung
 from spaces.circuits.pool import Pool
 from spaces.circuits.sampler import paper, sample
 from spaces.circuits.structure import depth, two_qubit_gates
@@ -223,7 +223,7 @@ def history(folder: Folder, *states: dict[str, Any], epoch: int = 1) -> History:
     found = History({"objective": "search"})
     for number, saved in enumerate(states):
         rung = Rung(epoch, {}, 1.0)
-        save_rung(folder, f"t{number:04d}", rung, saved)
+        save_rung(folder, f"t{number:04d}", {}, rung, saved)
         found.trials[f"t{number:04d}"] = Trial(f"t{number:04d}", number, {"name": f"n{number}"}, 0, epoch, [rung])
     return found
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +20,9 @@ from objectives.kinds import Failed, function
 from search.executors import serial
 from search.folder import Folder
 from search.ledger import SCHEMA, Event, History, Ledger, read
+from search.rungs import KEPT, saved_rungs
 from search.sweep import Sweep, trial_seed
-from search.trial import FLOORS, Work, saved_rungs
+from search.trial import FLOORS, End, Work
 from spaces.components import Shelf
 from spaces.document import parse
 from spaces.study import Study, read_study
@@ -30,6 +32,9 @@ CATALOGUE = {
     "strategy": Shelf("strategy", "search.strategies"),
     "scheduler": Shelf("scheduler", "search.schedulers"),
 }
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::search.ledger.LedgerWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +67,9 @@ def begun(wanted: Study, root: Path, observe: Callable[[Event, History], None] =
     """A sweep over a new folder, or one that has been begun before."""
     folder, rungs = Folder(root), wanted.scheduler.build(wanted.goal).rungs
     root.mkdir(exist_ok=True)
-    ledger = Ledger(folder.ledger)
-    if not ledger.history.header:
-        goal = {"metric": wanted.goal.metric, "mode": wanted.goal.mode, "seed": wanted.goal.seed}
-        ledger.append({"event": "study", "schema": SCHEMA, "name": wanted.name, **goal, "rungs": list(rungs)})
+    goal = {"metric": wanted.goal.metric, "mode": wanted.goal.mode, "seed": wanted.goal.seed}
+    header = {"event": "study", "schema": SCHEMA, "name": wanted.name, **goal, "rungs": list(rungs)}
+    ledger = Ledger(folder.ledger) if folder.ledger.exists() else Ledger.begun(folder.ledger, header)
     work = Work(wanted, folder, rungs, "cpu")
     return Sweep(wanted, work, ledger, observe), work
 
@@ -83,7 +87,7 @@ def run(wanted: Study, root: Path, observe: Callable[[Event, History], None] = n
 def events(root: Path) -> list[Event]:
     """The ledger's events, apart from how long things took."""
     lines = [json.loads(line) for line in (root / "ledger.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in ("seconds", "crc")} for line in lines]
 
 
 STUDIES = {
@@ -128,10 +132,13 @@ def test_what_a_run_consists_of(tmp_path: Path, wanted: Study) -> None:
     for trial in trials:
         assert [rung.epoch for rung in trial.rungs] == list(rungs[: len(trial.rungs)])
         assert history.state(trial) in ("complete", "stopped")
-        saved = saved_rungs(Folder(tmp_path), trial.id)
+        saved = saved_rungs(Folder(tmp_path), trial.id, trial.config)
         assert [(rung.epoch, rung.metrics) for rung in saved] == [(rung.epoch, rung.metrics) for rung in trial.rungs]
-        kept = [path.name for path in Folder(tmp_path).trial(trial.id).glob("*.pt")]
-        assert kept == [f"rung-{trial.epoch:06d}.pt"]  # one state a trial
+    best = [trial.id for trial in history.ranked()[: wanted.resources.keep]]
+    assert {path.parent.name for path in tmp_path.glob("trials/*/*.safetensors")} == set(best)
+    for id in best:  # the last, and one before it
+        assert f"rung-{history.trials[id].epoch:06d}.safetensors" in Folder(tmp_path).trials.names(id)
+        assert len(list(tmp_path.glob(f"trials/{id}/*.safetensors"))) <= KEPT
     assert any(history.state(trial) == "complete" for trial in trials)
 
 
@@ -227,27 +234,96 @@ def test_rungs_that_reached_only_the_disk_are_taken_in(tmp_path: Path) -> None:
     wanted = STUDIES["random and no scheduler"]
     run(wanted, tmp_path / "whole")
     sweep, work = begun(wanted, tmp_path / "lost")
-    sweep.ended(FLOORS, {})
+    sweep.ended(FLOORS, End("done"))
     job = sweep.next_job()
     assert job is not None
-    assert work.run(job, None, lambda rung: None) == ""  # three rungs on disk, none in the ledger
+    assert work.run(job, None, lambda rung: None) == End("done")  # three rungs on disk, none in the ledger
     sweep.ledger.close()
     history = run(wanted, tmp_path / "lost")
     assert [rung.epoch for rung in history.trials["t0000"].rungs] == [3, 6, 9]
     assert events(tmp_path / "lost") == events(tmp_path / "whole")
 
 
-def test_a_trial_whose_state_is_lost_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damage", ["missing", "torn", "foreign", "unvouched"])
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_a_trial_whose_state_is_damaged_goes_on_from_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, all_of_them: bool
+) -> None:
     run(study(), tmp_path / "whole")
-    line = 1 + next(i for i, event in enumerate(events(tmp_path / "whole")) if event["event"] == "promoted")
+    whole = events(tmp_path / "whole")
+    line = 1 + next(i for i, event in enumerate(whole) if event["event"] == "promoted" and event["until"] == 9)
     broken(study(), tmp_path / "lost", monkeypatch, line, "after")
     promoted = events(tmp_path / "lost")[-1]["id"]
-    for state in Folder(tmp_path / "lost").trial(promoted).glob("*.pt"):
-        state.unlink()
-    history = run(study(), tmp_path / "lost")
-    assert [trial.id for trial in history.trials.values() if trial.failed] == [promoted]
-    assert "FileNotFoundError" in history.trials[promoted].reason
-    assert len(history.trials) == 9
+    states = sorted((tmp_path / "lost/trials" / promoted).glob("*.safetensors"))
+    assert [state.name for state in states] == ["rung-000001.safetensors", "rung-000003.safetensors"]
+    for state in states if all_of_them else states[-1:]:
+        harm(state, damage)
+    run(study(), tmp_path / "lost")
+    assert events(tmp_path / "lost") == whole
+
+
+def harm(state: Path, how: str) -> None:
+    content = state.read_bytes()
+    match how:
+        case "missing":
+            state.unlink()
+        case "torn":
+            state.write_bytes(content[: len(content) // 2])
+        case "foreign":
+            state.write_bytes(b"\x80\x04 no state" + content)
+        case "unvouched":
+            state.with_suffix(".json").write_text("{")
+
+
+def test_an_interrupted_sweep_stops_at_the_next_rung(tmp_path: Path) -> None:
+    wanted = STUDIES["random and no scheduler"]
+    run(wanted, tmp_path / "whole")
+    sweep, work = begun(wanted, tmp_path / "halted", lambda event, _: sweep.stop() if event.get("epoch") == 6 else None)
+    serial.run(sweep, work, None)
+    sweep.finish()
+    sweep.ledger.close()
+    assert events(tmp_path / "halted")[-1]["event"] == "rung"
+    assert not sweep.history.finished
+    run(wanted, tmp_path / "halted")
+    assert events(tmp_path / "halted") == events(tmp_path / "whole")
+
+
+def test_what_is_lost_is_tried_again_so_many_times(tmp_path: Path) -> None:
+    sweep, work = begun(study("random", "none", trials=2), tmp_path)
+    sweep.ended(FLOORS, End("done"))
+    job, lost = sweep.next_job(), End("lost", "the worker died")
+    assert job is not None
+    sweep.ended(job, lost)
+    assert sweep.next_job() == job
+    sweep.ended(job, lost)
+    assert sweep.next_job() == job
+    assert work.run(job, None, partial(sweep.told, job)) == End("done")
+    sweep.ended(job, End("done"))
+    other = sweep.next_job()
+    assert other is not None
+    for _ in range(2):
+        sweep.ended(other, lost)
+        assert sweep.next_job() == other
+    sweep.ended(other, lost)
+    assert sweep.history.trials[other.id].reason == "the worker died (3 times)"
+    assert sweep.next_job() is None
+    sweep.ledger.close()
+    told = [(e["event"], e["id"]) for e in events(tmp_path) if e["event"] in ("retried", "failed")]
+    assert told == [("retried", job.id)] * 2 + [("retried", other.id)] * 2 + [("failed", other.id)]
+    assert read(tmp_path / "ledger.jsonl")[0].trials[job.id].retries == 2
+
+
+def test_a_rung_of_another_config_is_not_taken_in(tmp_path: Path) -> None:
+    wanted = STUDIES["random and no scheduler"]
+    run(wanted, tmp_path / "whole")
+    sweep, work = begun(wanted, tmp_path / "stale")
+    sweep.ended(FLOORS, End("done"))
+    job = sweep.next_job()
+    assert job is not None
+    work.run(replace(job, config={"function": {"branin": {"x": 0.0, "y": 0.0}}}), None, lambda rung: None)
+    sweep.ledger.close()
+    run(wanted, tmp_path / "stale")
+    assert events(tmp_path / "stale") == events(tmp_path / "whole")
 
 
 def wounded(monkeypatch: pytest.MonkeyPatch, wound: Callable[[], float]) -> None:
@@ -288,7 +364,7 @@ def test_a_failing_trial_fails_alone(
     assert len(history.trials) == 8
     for trial in history.trials.values():
         assert trial.failed == (trial in ill)
-        error = Folder(tmp_path).trial(trial.id) / "error.txt"
+        error = tmp_path / "trials" / trial.id / "error.txt"
         assert error.exists() == (trial in ill and traced)
         if trial in ill:
             assert trial.reason.startswith(reason)
@@ -346,7 +422,7 @@ def test_jobs_are_handed_out_side_by_side(tmp_path: Path) -> None:
     assert [job.id for job in jobs if job] == ["t0000", "t0001", "t0002", "t0003"]  # beside the floors
     assert sweep.next_job() is None
     assert not sweep.idle
-    sweep.ended(FLOORS, {"raw": {"value": 1.0}})
+    sweep.ended(FLOORS, End("done", floors={"raw": {"value": 1.0}}))
     assert sweep.history.floors == {"raw": {"value": 1.0}}
     for job in (jobs[2], jobs[0], jobs[3]):
         assert job is not None
@@ -357,9 +433,9 @@ def test_jobs_are_handed_out_side_by_side(tmp_path: Path) -> None:
     assert promoted.id != "t0001"
     assert sweep.next_job() is None
     assert jobs[1] is not None
-    sweep.ended(jobs[1], "the worker died")
+    sweep.ended(jobs[1], End("failed", "the worker died"))
     assert sweep.history.trials["t0001"].reason == "the worker died"
-    sweep.ended(promoted, "")
+    sweep.ended(promoted, End("done"))
     assert sweep.history.trials[promoted.id].reason == "it ended before epoch 3"
     last = sweep.next_job()
     assert last is not None
@@ -369,7 +445,7 @@ def test_jobs_are_handed_out_side_by_side(tmp_path: Path) -> None:
 
 def test_nobody_is_sent_on_for_want_of_others_while_one_is_still_out(tmp_path: Path) -> None:
     sweep, work = begun(study("random", trials=2), tmp_path)
-    sweep.ended(FLOORS, {})
+    sweep.ended(FLOORS, End("done"))
     first, second = sweep.next_job(), sweep.next_job()
     assert first is not None
     assert second is not None

@@ -103,8 +103,9 @@ FINISHED = {"event": "finished"}
 def written(root: Path, events: list[dict[str, Any]]) -> tuple[EventFiles, Ledger]:
     """A run in which every event was recorded and observed, as a sweep does it."""
     root.mkdir(parents=True)
-    files, ledger = EventFiles(Folder(root)), Ledger(root / "ledger.jsonl")
-    for event in events:
+    files, ledger = EventFiles(Folder(root)), Ledger.begun(root / "ledger.jsonl", events[0])
+    files(events[0], ledger.history)
+    for event in events[1:]:
         ledger.append(event)
         files(event, ledger.history)
     return files, ledger
@@ -194,12 +195,21 @@ def test_one_event_file_a_trial(tmp_path: Path) -> None:
 
 def test_a_replay_gives_the_same_bytes_after_every_event(tmp_path: Path) -> None:
     root = tmp_path / "run"
-    root.mkdir()
-    files, ledger = EventFiles(Folder(root)), Ledger(root / "ledger.jsonl")
-    for event in [*EVENTS, FINISHED, promoted(1, 3), rung(1, 3, 0.25), asked(3, MAE), rung(3, 1, 0.5), FINISHED]:
+    files, ledger = written(root, EVENTS[:1])
+    for event in [*EVENTS[1:], FINISHED, promoted(1, 3), rung(1, 3, 0.25), asked(3, MAE), rung(3, 1, 0.5), FINISHED]:
         ledger.append(event)
         files(event, ledger.history)
         assert content(root) == replayed(read(root / "ledger.jsonl")[0], tmp_path / "replayed"), event
+
+
+@pytest.mark.parametrize("lost", [(0, 1), (0, 3), (1, 1), (2, 1)])
+def test_a_rung_that_is_found_again_stands_in_its_place(tmp_path: Path, lost: tuple[int, int]) -> None:
+    found = rung(*lost, 0.25)
+    events = [event for event in EVENTS if (event.get("id"), event.get("epoch")) != (found["id"], found["epoch"])]
+    files, ledger = written(tmp_path / "run", events)
+    ledger.append(found)
+    files(found, ledger.history)
+    assert content(tmp_path / "run") == replayed(ledger.history, tmp_path / "replayed")
 
 
 def test_a_finished_run_that_goes_on_is_open_again(tmp_path: Path) -> None:
@@ -309,16 +319,15 @@ class Board:
 
 
 @contextmanager
-def board(roots: list[Path], port: int = 0) -> Iterator[Board]:
-    code = "import sys; from pathlib import Path; from search.folder import Folder; "
-    code += "from search.compare.tensorboard import serve; "
-    code += "serve([Folder(Path(p)) for p in sys.argv[2:]], int(sys.argv[1]))"
-    command = [sys.executable, "-c", code, str(port), *map(str, roots)]
+def board(roots: list[Path], port: int = 0, host: str = "", warning: str = "") -> Iterator[Board]:
+    """The board of runs, in a process of its own that says nothing on stderr but the warning."""
+    command = [sys.executable, "-m", "search", "board", f"--port={port}", *map(str, roots)]
+    command += [f"--host={host}"] if host else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield Board(process)
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=30)[1] == ""
+        assert process.communicate(timeout=30)[1] == warning
         assert process.returncode == 0
     finally:
         process.kill()
@@ -391,6 +400,28 @@ def test_it_listens_on_loopback_alone_and_does_not_smooth(one: Board) -> None:
     with urllib.request.urlopen(one.address) as page:
         assert page.url.endswith("/?smoothing=0")
         assert b"<html" in page.read()
+
+
+@pytest.mark.parametrize(
+    ("host", "reached", "warns"),
+    [("0.0.0.0", "127.0.0.2", True), ("127.0.0.2", "127.0.0.2", False), ("localhost", "127.0.0.1", False)],
+)
+def test_where_others_can_reach_it_a_warning_says_so(host: str, reached: str, warns: bool, tmp_path: Path) -> None:
+    written(tmp_path / "run", EVENTS)
+    warning = (
+        f"warning: --host {host}: anyone who can reach the port can read the run; TensorBoard asks for no password\n"
+    )
+    with board([tmp_path / "run"], host=host, warning=warning if warns else "") as shown:
+        port = urllib.parse.urlsplit(shown.address).port
+        with urllib.request.urlopen(f"http://{reached}:{port}/") as page:
+            assert b"<html" in page.read()
+
+
+@pytest.mark.parametrize("host", ["no such host", "a..b", "192.0.2.1"])  # the last is of no machine: RFC 5737
+def test_a_host_that_is_not_this_machine_is_one_message(host: str, tmp_path: Path) -> None:
+    written(tmp_path / "run", EVENTS)
+    with pytest.raises(StudyError, match=f"^--host: '{host}' is no address to listen at"):
+        serve([Folder(tmp_path / "run")], 0, host)
 
 
 def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
