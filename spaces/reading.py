@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from spaces.components import Component, Field, Pick, Shelf, default_space, fields, full_space
-from spaces.document import Node, describe
+from spaces.document import Node, describe, shown
 from spaces.domains import Choice, Domain, Fixed, Int, Log, Uniform, within
 from spaces.space import Group
 
 WORDS = ("search", "default", "off")
 RANGES = ("uniform", "log", "int", "choice")
+LARGEST = 2**63 - 1  # whole number, so that every array holds it
 
 
 def names(config: type) -> list[str]:
@@ -40,6 +41,8 @@ def value(node: Node, field: Field) -> Any:
     found = node.value
     if field.type is float and type(found) is int and abs(found) <= sys.float_info.max:
         found = float(found)
+    if field.type is int and type(found) is int and abs(found) > LARGEST:
+        raise node.wrong(f"the number {shown(str(found))} is too large", str(field.domain or f"at most {LARGEST}"))
     if isinstance(found, float) and not math.isfinite(found):
         raise node.wrong(f"expected a finite number, found {found}", str(field.domain or ""))
     if type(found) is not field.type:

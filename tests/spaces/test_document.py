@@ -146,21 +146,26 @@ def test_nodes_know_their_line_and_path(path: tuple[str | int, ...], line: int) 
         ("a:\n  1: x", "s.yaml:2: a: a key must be text, found 1"),
         ("true: x", "s.yaml:1: a key must be text, found True"),
         (": x", "s.yaml:1: a key must be text, found None"),
-        ("[1, 2]: x", "s.yaml:1: a key must be text, found (1, 2)"),
+        ("[1, 2]: x", "s.yaml:1: a key must be text, found a list"),
+        ("{a: 1}: x", "s.yaml:1: a key must be text, found a mapping"),
+        ("2020-01-01: x", "s.yaml:1: expected text, a number or true/false, found the date 2020-01-01"),
         ("a: 1\nb: 2020-01-01", "s.yaml:2: b: expected text, a number or true/false, found the date 2020-01-01"),
-        ("a: !!binary aGVsbG8=", "s.yaml:1: a: expected text"),
+        ("a: !!binary aGVsbG8=", "s.yaml:1: a: YAML tags are not used here, found tag:yaml.org,2002:binary"),
+        ("a: !!set {x, y}", "s.yaml:1: a: YAML tags are not used here"),
+        ("a: ! x", "s.yaml:1: a: YAML tags are not used here, found !"),
         ("a: *b", "s.yaml:1: not valid YAML: found undefined alias"),
         ("a: 1\nb: [1, 2\nc: 3", "s.yaml:3: not valid YAML"),
         ("a:\n\t- b", "s.yaml:2: not valid YAML"),
         ("a: 'x", "s.yaml:1: not valid YAML"),
         ("a: b: c", "s.yaml:1: not valid YAML: mapping values are not allowed here"),
         ("--- a\n--- b", "s.yaml:2: not valid YAML"),
-        ("a: \0", "s.yaml: not valid YAML"),
-        ("a: 2020-13-45", "s.yaml: not valid YAML: month"),
+        ("a: 1\nb: \0", "s.yaml:2: not valid YAML: the character '\\x00' may not stand here"),
+        ("a: 2020-13-45", "s.yaml:1: a: expected text, a number or true/false, found the date 2020-13-45"),
         ("a: &x [*x]", "s.yaml:1: the alias *x stands inside what it names"),
         ("a: &a\n  b: *a", "s.yaml:2: the alias *a stands inside what it names"),
         ("a: &x\n  b: &y\n    - c: 1\n    - *x", "s.yaml:4: the alias *x stands inside what it names"),
-        ("a: {<<: 5}", "s.yaml:1: not valid YAML"),
+        ("a: {<<: 5}", "s.yaml:1: a.<<: not valid YAML: << takes a mapping or a list of mappings, found the number 5"),
+        ("a: {<<: {}, b: 1, <<: {}}", "s.yaml:1: the key '<<' stands twice in one mapping"),
     ],
 )
 def test_what_is_no_study_is_refused_with_its_place(text: str, said: str) -> None:
@@ -195,7 +200,9 @@ def test_merge_keys_fill_in_what_is_missing() -> None:
     text = "base: &b {x: 1, y: 2}\na:\n  <<: *b\n  y: 3\n  z: 4"
     assert plain(text)["a"] == {"x": 1, "y": 3, "z": 4}
     merged = parse(text, "s.yaml").value["a"].value["x"]
-    assert (merged.path, merged.origin) == ("a.x", "s.yaml:2")
+    assert (merged.path, merged.origin) == ("a.x", "s.yaml:1")
+    assert plain("a: &a {x: 1, y: 2}\nb: {y: 3, z: 4, <<: [*a, {z: 5, x: 6}]}")["b"] == {"x": 1, "y": 3, "z": 4}
+    assert plain("'<<': {x: 1}") == {"<<": {"x": 1}}  # in quotes it is a name like any other
 
 
 def test_a_complaint_says_where_what_and_what_else() -> None:

@@ -6,13 +6,16 @@
 
 `unlabelled/` (or `unlabeled/`) beside classes or parts holds further images to pretrain on. A single folder around
 all of this is looked through, and what lies deeper belongs to its class. Hidden files and files of other kinds are
-passed over. Nothing of a zip is unpacked: its members are read in memory, and their names are no more than labels.
+passed over. Nothing of a zip is unpacked: its members are read in memory, and their names are no more than labels;
+an archive with names that lead out of it is refused all the same, since whoever made it meant something else.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import os
+import stat
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,16 +26,20 @@ from typing import Annotated
 import numpy as np
 from PIL import Image, ImageOps
 
+from objectives.images.data.npz import MEMORY, PLAIN
 from objectives.images.images import TEST, TRAIN, UNLABELLED, VALID, DataError, Images
 from objectives.images.paths import locate
 from objectives.images.split import Split, arrange
 from spaces.domains import Choice
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # of these alone; others run programs of the system
 PARTS = {"train": TRAIN, "valid": VALID, "val": VALID, "test": TEST}
 NO_CLASS = ("unlabelled", "unlabeled")
 MOST_PIXELS = 2**26  # of one image; a file of a few kilobytes can ask for more than there is memory
 MOST_BYTES = 2**28  # of one file, for the same reason
+MOST_IN_ZIP = 2**38  # bytes of all members, inflated
+DEFLATE = 1032  # times smaller at most does it make anything; RFC 1951: a match of 258 bytes takes two bits
 SMALL = 2**13  # bytes; reading a file below is mostly Python, which threads slow down
 
 
@@ -52,7 +59,8 @@ def build(config: Config) -> Images:
     """uint8 pixels, `(N, C, H, W)`; only those that the study uses are decoded.
 
     Raises:
-        DataError: there are no images, the folders mix layouts, an image is broken, too large or of another size.
+        DataError: there are no images, the folders mix layouts, an image is broken, too large or of another size, all
+            of them are too large together, links lead round in circles, a zip's names lead out of it.
         ValueError: `side` is negative.
     """
     if config.side < 0:
@@ -74,32 +82,60 @@ def _is_image(name: str) -> bool:
 
 def _folder(path: Path) -> tuple[list[str], Read]:
     """The images below a directory, sorted, relative to it; and how to read one."""
-    found = []
+    found: list[str] = []
+    seen: dict[tuple[int, int], str] = {}
     for folder, _, files in os.walk(path, followlinks=True):
-        inside = Path(folder).relative_to(path)
+        inside, status = Path(folder).relative_to(path), os.stat(folder)
+        first = seen.setdefault((status.st_dev, status.st_ino), inside.as_posix())
+        if first != inside.as_posix():  # links can lead round in circles, and twice to each of many folders
+            one, other = sorted((first, inside.as_posix()))
+            raise DataError(f"{path}: {one} and {other} are one folder; expected links that lead to each folder once")
         found += [(inside / name).as_posix() for name in files]
     return sorted(filter(_is_image, found)), lambda name: _whole(path / name)
 
 
 def _whole(file: Path) -> bytes:
-    if file.stat().st_size > MOST_BYTES:
-        raise ValueError(f"it has {file.stat().st_size} bytes; expected at most {MOST_BYTES}")
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no regular file")
+    if status.st_size > MOST_BYTES:
+        raise ValueError(f"it has {status.st_size} bytes; expected at most {MOST_BYTES}")
     return file.read_bytes()
 
 
 def _zip(path: Path) -> tuple[list[str], Read]:
     try:
+        if not path.is_file():
+            raise ValueError("it is no regular file")
         archive = zipfile.ZipFile(path)  # left open as long as `read` lives
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except Exception as error:  # zipfile raises almost anything on a broken file
         raise DataError(f"{path}: cannot be read as a .zip ({error}); expected a folder of images or a .zip") from error
+    _honest(archive, path)
     members = {member.filename: member for member in archive.infolist() if _is_image(member.filename)}
 
     def read(name: str) -> bytes:
         if members[name].file_size > MOST_BYTES:
             raise ValueError(f"it has {members[name].file_size} bytes; expected at most {MOST_BYTES}")
-        return archive.read(members[name])
+        if members[name].compress_type not in PLAIN:
+            raise ValueError("it is compressed in an unusual way; expected stored or deflated")
+        return archive.read(members[name])  # no more than `file_size` bytes, whatever it would inflate to
 
     return sorted(members), read
+
+
+def _honest(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuses an archive whose names lead out of it, or whose members claim more bytes than they can have."""
+    for member in archive.infolist():
+        name = member.orig_filename
+        steps = name.split("/")
+        if name.startswith("/") or ".." in steps or "\\" in name or "\0" in name or name[1:2] == ":":
+            raise DataError(
+                f"{path}: the member {name!r} is no plain path inside the archive; expected such as cat/1.png"
+            )
+    size = sum(member.file_size for member in archive.infolist())
+    most = min(MOST_IN_ZIP, DEFLATE * path.stat().st_size)
+    if size > most:
+        raise DataError(f"{path}: its members would inflate to {size:,} bytes; expected at most {most:,}")
 
 
 def _layout(names: list[str], source: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -131,7 +167,11 @@ def _pixels(names: list[str], read: Read, config: Config, source: str) -> np.nda
 
     height, width = decode(names[0]).shape[:2]
     workers = 1 if len(read(names[0])) < SMALL else min(8, os.cpu_count() or 1)
-    pixels = np.empty((len(names), 1 if config.channels == "grey" else 3, height, width), np.uint8)
+    shape = (len(names), 1 if config.channels == "grey" else 3, height, width)
+    if (size := math.prod(shape)) > MEMORY:
+        what = f"{len(names)} images of {width} × {height} pixels have {size:,} bytes; expected at most {MEMORY:,}"
+        raise DataError(f"{source}: {what}, half of the memory; a smaller `side` or a `limit` helps")
+    pixels = np.empty(shape, np.uint8)
 
     def fill(block: np.ndarray) -> bool:
         """Decodes the images of a block; whether all of them are grey."""
@@ -155,7 +195,7 @@ def _pixels(names: list[str], read: Read, config: Config, source: str) -> np.nda
 
 def _decode(raw: bytes, config: Config) -> np.ndarray:
     """One image as `(H, W)` if it is grey, or `(H, W, 3)`, uint8."""
-    with Image.open(io.BytesIO(raw)) as opened:
+    with Image.open(io.BytesIO(raw), formats=FORMATS) as opened:
         image: Image.Image = opened
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width} × {image.height} pixels; expected at most {MOST_PIXELS} in all")

@@ -1,9 +1,11 @@
 """CIFAR-10 in its published form, written here as Python 2 wrote it; and pickles that want more than data."""
 
+import gzip
 import io
 import pickle
 import struct
 import tarfile
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import ClassVar
@@ -100,7 +102,22 @@ BROKEN = {
     "no labels": (pickle.dumps({"data": 1}), "found dict; expected a dict with 'data' and 'labels'"),
     "no array": (pickle.dumps({"data": [1], "labels": [1]}), r"'data' is list; expected uint8 of shape \(n, 3072\)"),
     "grey": (batch(ROWS[:, :1024], [1, 1]), r"'data' is uint8 of shape \(2, 1024\)"),
-    "floats": (batch(ROWS / 255, [1, 1]), "'data' is float64 of shape"),
+    "floats": (batch(ROWS / 255, [1, 1]), "'data' is of type 'f8'; expected uint8"),
+    "a changed name": (b"\x80\x02cnumpy\ndtype\n}U\x01xK\x01sb.", "it changes what it asks for"),
+    "a changed type": (
+        b"\x80\x02cnumpy\ndtype\nU\x01O\x85R(K\x03U\x01|N(U\x01atK\x08K\x01K\x00tb.",  # with fields beyond its end
+        "'data' is of type 'O'; expected uint8",
+    ),
+    "a sized array": (
+        batch(ROWS, [1, 1]).replace(b"K\x02M\x00\x0c\x86", b"J\xff\xff\xff\x7fM\x00\x0c\x86"),
+        "cannot be read as a CIFAR-10 batch",
+    ),
+    "an instance": (b"\x80\x02cnumpy\ndtype\n)\x81.", "it has the instruction 0x81, which plain data does not need"),
+    "an extension": (b"\x80\x02\x82\x01.", "it has the instruction 0x82"),
+    "a reserved array": (b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b".", "it has the instruction 0x96"),
+    "a persistent id": (b"Psecret\n.", "it has the instruction 0x50"),
+    "a truth label": (batch(ROWS, [True, False]), r"expected 2 'labels', whole numbers in 0\.\.9"),
+    "an array of arrays": (pickle.dumps([[]] * 3, 2), "found list"),
     "empty": (batch(ROWS[:0], []), r"'data' is uint8 of shape \(0, 3072\)"),
     "few labels": (batch(ROWS, [1]), r"expected 2 'labels', whole numbers in 0\.\.9"),
     "an eleventh class": (batch(ROWS, [1, 10]), r"expected 2 'labels', whole numbers in 0\.\.9"),
@@ -140,3 +157,51 @@ def test_another_archive_is_refused(tmp_path: Path, monkeypatch) -> None:
     file.write_bytes(raw[: len(raw) // 2])
     with pytest.raises(DataError, match=r"some\.tar\.gz: cannot be read as a \.tar\.gz"):
         cifar10.build(config)
+
+
+def test_a_pickle_reserves_no_memory_that_it_only_names() -> None:
+    tracemalloc.start()
+    try:
+        content = cifar10._PlainUnpickler(io.BytesIO(b"\x80\x02]r\xff\xff\xff\x7f.")).load()  # the memo's last place
+        assert content == []
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_nothing_that_a_pickle_gets_can_be_changed_for_the_next() -> None:
+    for known in cifar10._PlainUnpickler.KNOWN.values():
+        with pytest.raises(AttributeError):
+            known.content = 1  # type: ignore[attr-defined]
+        assert not isinstance(known, type)
+
+
+def test_a_large_file_in_a_folder_is_refused_unread(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path)
+    monkeypatch.setattr(cifar10, "LARGEST", 4000)
+    with pytest.raises(DataError, match=r"data_batch_1 has \d+ bytes; expected at most 4000"):
+        cifar10.build(cifar10.Config(path=str(tmp_path)))
+
+
+def bombs() -> dict[str, tuple[bytes, str]]:
+    """Archives of a few kilobytes that would fill a disk or a memory, and what is said of them."""
+    header = tarfile.TarInfo("readme")
+    header.size = 2**40
+    long = tarfile.TarInfo("x")
+    long.type, long.size = tarfile.GNUTYPE_LONGNAME, 2**33
+    many = b"".join(tarfile.TarInfo(str(k)).tobuf() for k in range(1200))
+    end = bytes(10240)
+    return {
+        "a long member": (header.tobuf(tarfile.GNU_FORMAT) + end, "it inflates to more than"),
+        "a long name": (long.tobuf(tarfile.GNU_FORMAT) + end, r"it has a part of \d+ bytes"),
+        "many members": (many + end, "expected at most 1000 files in it"),
+    }
+
+
+@pytest.mark.parametrize("case", bombs())
+def test_a_decompression_bomb_is_refused(case: str, tmp_path: Path) -> None:
+    content, message = bombs()[case]
+    file = tmp_path / "some.tar.gz"
+    file.write_bytes(gzip.compress(content))
+    with pytest.raises(DataError, match=rf"some\.tar\.gz: .*{message}"):
+        cifar10.build(cifar10.Config(path=str(file)))

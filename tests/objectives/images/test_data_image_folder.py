@@ -1,6 +1,7 @@
 """Images in folders and zips: layouts, kinds of files, and what is said of broken ones."""
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -119,17 +120,41 @@ def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
     assert len(read(tmp_path)) == 10
 
 
-def test_names_in_a_zip_lead_nowhere(tmp_path: Path) -> None:
+def png() -> bytes:
     raw = io.BytesIO()
     picture().save(raw, "png")
-    inside = tmp_path / "deep" / "down"
-    inside.mkdir(parents=True)
-    with zipfile.ZipFile(inside / "data.zip", "w") as archive:
+    return raw.getvalue()
+
+
+def test_a_zip_is_read_where_it_lies(tmp_path: Path) -> None:
+    fill(tmp_path / "data", {"a": 5})
+    (tmp_path / "lone").mkdir()
+    zipped(tmp_path / "data").rename(tmp_path / "lone" / "data.zip")
+    read(tmp_path / "lone" / "data.zip")
+    assert [file.name for file in (tmp_path / "lone").rglob("*")] == ["data.zip"]
+
+
+EVIL = ["../../cat/0.png", "/cat/0.png", "cat/../../0.png", "..\\cat\\0.png", "C:/0.png", "..", "notes/../../x.txt"]
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_a_zip_with_names_that_lead_out_of_it_is_refused(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         for k in range(5):
-            archive.writestr(f"../../cat/{k}.png", raw.getvalue())
-            archive.writestr(f"/dog/{k}.png", raw.getvalue())
-    assert read(inside / "data.zip").classes == ("cat", "dog")
-    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["data.zip"]
+            archive.writestr(f"cat/{k}.png", png())
+        archive.writestr(name, png())
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "data.zip")
+    assert f"data.zip: the member {name!r} is no plain path inside the archive" in str(caught.value)
+
+
+def test_a_zip_with_a_name_that_hides_another_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("cat/0.pngQ.exe", png())
+    raw = (tmp_path / "data.zip").read_bytes()
+    (tmp_path / "data.zip").write_bytes(raw.replace(b"0.pngQ", b"0.png\0"))
+    with pytest.raises(DataError, match=r"the member 'cat/0\.png\\x00\.exe' is no plain path"):
+        read(tmp_path / "data.zip")
 
 
 # ── Images ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -295,3 +320,90 @@ def test_a_file_that_would_fill_the_memory_is_refused_unread(pack, tmp_path: Pat
     (tmp_path / "data" / "a" / "big.png").write_bytes(bytes(3000))
     with pytest.raises(DataError, match=r"a/big\.png cannot be read as an image \(it has 3000 bytes; expected at most"):
         read(pack(tmp_path / "data"))
+
+
+def claiming(file: Path, size: int) -> None:
+    """Makes the members of a zip say that they inflate to so many bytes."""
+    raw = bytearray(file.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = -1
+        while (at := raw.find(signature, at + 1)) >= 0:
+            struct.pack_into("<I", raw, at + offset, size)
+    file.write_bytes(raw)
+
+
+def test_a_zip_that_claims_more_than_it_can_hold_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path / "data", {"a": 6})
+    file = zipped(tmp_path / "data")
+    claiming(file, 2**27)  # of each, so that it is below the bound of one
+    most = image_folder.DEFLATE * file.stat().st_size
+    with pytest.raises(DataError, match=rf"data\.zip: its members would inflate to 9\d\d,.* at most {most:,}"):
+        read(file)
+
+
+def test_a_member_inflates_to_what_it_claims_and_no_further(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(image_folder, "MOST_BYTES", 10_000)
+    with zipfile.ZipFile(tmp_path / "data.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for k in range(5):
+            archive.writestr(f"{k}.png", bytes(10**7))
+    claiming(tmp_path / "data.zip", 5_000)
+    seen: list[int] = []
+    monkeypatch.setattr(image_folder, "_decode", lambda raw, config: seen.append(len(raw)))
+    with pytest.raises(DataError, match=r"png cannot be read as an image \(Bad CRC"):
+        read(tmp_path / "data.zip")
+    assert not seen
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_can_only_be_inflated_whole_is_refused(method: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.zip", "w", method) as archive:
+        for k in range(5):
+            archive.writestr(f"{k}.png", png())
+    with pytest.raises(DataError, match=r"png cannot be read as an image \(it is compressed in an unusual way"):
+        read(tmp_path / "data.zip")
+
+
+def test_images_that_would_fill_the_memory_together_are_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(image_folder, "MEMORY", 6 * 3 * 8 * 8 - 1)
+    fill(tmp_path, {"a": 6})
+    with pytest.raises(DataError, match=r"6 images of 8 × 8 pixels have 1,152 bytes; expected at most 1,151, half of"):
+        read(tmp_path)
+    assert len(read(tmp_path, side=7)) == 6
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+def test_links_that_lead_round_in_circles_are_refused(ways: int, tmp_path: Path) -> None:
+    fill(tmp_path / "data", {"a": 6})
+    for k in range(ways):  # with two, there are 2^40 paths before the system gives up
+        (tmp_path / "data" / "a" / f"again{k}").symlink_to(tmp_path / "data")
+    with pytest.raises(DataError, match=r"data: \. and a/again\d are one folder; expected links that lead to each"):
+        read(tmp_path / "data")
+
+
+def test_links_that_lead_elsewhere_are_followed(tmp_path: Path) -> None:
+    fill(tmp_path, {"elsewhere": 5, "data/a": 5})
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "a" / "gone.png").symlink_to(tmp_path / "nothing.txt")
+    with pytest.raises(DataError, match=r"a/gone\.png cannot be read as an image \(.*No such file"):
+        read(tmp_path / "data")
+    (tmp_path / "data" / "a" / "gone.png").unlink()
+    assert read(tmp_path / "data").classes == ("a", "b")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    fill(tmp_path, {"a": 5})
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    with pytest.raises(DataError, match=r"a/pipe\.png cannot be read as an image \(it is no regular file\)"):
+        read(tmp_path)
+    with pytest.raises(DataError, match=r"pipe\.png: cannot be read as a \.zip \(it is no regular file\)"):
+        read(tmp_path / "a" / "pipe.png")
+
+
+def test_a_format_that_runs_programs_is_not_read_under_another_name(tmp_path: Path) -> None:
+    fill(tmp_path, {"a": 5})
+    picture().save(tmp_path / "a" / "z.eps")
+    (tmp_path / "a" / "z.eps").rename(tmp_path / "a" / "z.png")
+    with Image.open(tmp_path / "a" / "z.png") as image:
+        assert image.format == "EPS"  # which Pillow hands to Ghostscript
+    with pytest.raises(DataError, match=r"a/z\.png cannot be read as an image \(cannot identify"):
+        read(tmp_path)

@@ -118,7 +118,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         npz.build(config)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("x", b"no array")
-    with pytest.raises(DataError, match=r"some\.npz: images: found dtype"):
+    with pytest.raises(DataError, match=r"some\.npz: cannot be read as .* \(the magic string is not correct"):
+        npz.build(config)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(DataError, match=r"some\.npz: this is no file; expected an \.npz file"):
         npz.build(config)
 
 
@@ -133,3 +137,57 @@ def test_a_damaged_file_is_refused(save, tmp_path: Path) -> None:
     file.write_bytes(raw[:-400])
     with pytest.raises(DataError, match=r"some\.npz: cannot be read as an \.npz file of plain arrays"):
         npz.build(npz.Config(path=str(file)))
+
+
+def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_inflated(tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "some.npz"
+    np.savez_compressed(file, x=np.zeros((1000, 100, 100), np.uint8))
+    assert file.stat().st_size < 20_000
+    monkeypatch.setattr(npz, "MEMORY", 9_000_000)
+    monkeypatch.setattr(np.lib.format, "read_array", None)  # whoever reads, fails otherwise
+    with pytest.raises(DataError, match=r"its arrays have 10,000,128 bytes; expected at most 9,000,000, half of"):
+        npz.build(npz.Config(path=str(file)))
+
+
+HEADERS = {
+    "vast": ("{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776, 8, 8)}", r"claims the shape \(1099511"),
+    "overflowing": ("{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296)}", "claims the shape"),
+    "negative": ("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 8, 8)}", r"claims the shape \(-1, 8, 8\)"),
+    "of nothing": ("{'descr': '|V0', 'fortran_order': False, 'shape': (1099511627776, 8, 8)}", "claims the shape"),
+    "of objects": ("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", "Object arrays cannot be loaded"),
+    "a call": ("__import__('os').system('touch called')", "cannot be read as an"),
+    "deep": ("(" * 4000 + ")" * 4000, "cannot be read as an"),
+    "torn": ("{'descr': '|u1", "cannot be read as an"),
+    "no text": ("\0", "cannot be read as an"),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_what_an_array_says_of_itself_is_not_believed(case: str, tmp_path: Path, monkeypatch) -> None:
+    header, message = HEADERS[case]
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("some.npz", "w") as archive:
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        archive.writestr("x.npy", start + header.encode() + bytes(64))
+    with pytest.raises(DataError, match=message):
+        npz.build(npz.Config(path="some.npz"))
+    assert [file.name for file in tmp_path.iterdir()] == ["some.npz"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_can_only_be_inflated_whole_is_refused(method: int, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", PIXELS)
+    with zipfile.ZipFile(tmp_path / "some.npz", "w", method) as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+    with pytest.raises(DataError, match=r"some\.npz: x is compressed in a way that NumPy does not use"):
+        npz.build(npz.Config(path=str(tmp_path / "some.npz")))
+
+
+def test_one_array_twice_under_one_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "some.npz", "w") as archive:
+        archive.writestr("x.npy", b"1")
+        archive.writestr("x.np_", b"2")
+    raw = (tmp_path / "some.npz").read_bytes()
+    (tmp_path / "some.npz").write_bytes(raw.replace(b"x.np_", b"x.npy"))
+    with pytest.raises(DataError, match=r"found x, x, which name one array twice"):
+        npz.build(npz.Config(path=str(tmp_path / "some.npz")))

@@ -1,0 +1,386 @@
+"""Thousands of damaged studies: none may end in a traceback, take over two seconds, or be told with a wrong line.
+
+    python benchmarks/study_fuzz.py [--quick] [--count 10000] [--seed 0] [--only NUMBER]
+
+Every study starts as a shipped one (or as a circuit space, which is a file of its own) and is damaged a few times: its
+lines and characters are deleted, doubled, swapped and moved, numbers become huge or none, words long, YAML's signs,
+anchors and foreign bytes come in between; or its tree is damaged, and values, keys and branches of this study and of
+others trade places; or a `--set` is thrown at it. It is then read as `pretune check` reads it, without its data. A seed
+and a number make the same study again, and `--only` shows it. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from search.run import CATALOGUE
+from spaces.circuits.reading import read_sampler
+from spaces.document import StudyError, assign, parse
+from spaces.shipped import shipped
+from spaces.study import read_study
+
+MOST_SECONDS = 2.0
+FILE = "study.yaml"
+CIRCUITS = """\
+wires: 4
+gates: {RX: 1, RZ: 1, CZ: 2}
+coupling: {edges: [[0, 1], [1, 2], [2, 3]]}
+coupling_of: {CZ: ring}
+length: 12
+depth: 8
+reject: gate
+"""
+SIGNS = [
+    *("&a ", "*a", "&a [*a]", "<<: *a", "<<: {x: 1}", "!!str ", "!!python/object:os.system ", "! ", "? ", ": ", "- "),
+    *("{", "}", "[", "]", ",", "#", "'", '"', "|", ">", "|2+\n", "%YAML 1.1\n---\n", "---\n", "...\n", "%TAG ! x\n"),
+    *(
+        "\t",
+        "\r",
+        "\r\n",
+        "\n",
+        "\0",
+        "\x1b[31m",
+        "\x85",
+        "\u2028",
+        "\ufeff",
+        "\u202e",
+        "\ud800",
+        "\U0001f600",
+        "@",
+        "`",
+    ),
+    *("null", "~", ".nan", "2020-01-01", "=", "<<", "\\", '"\\x00"', '"\\ud800"', "__class__", "a: &a [*b]", " " * 50),
+]
+NUMBERS = [
+    "1" + "0" * 5000,
+    "1e999",
+    "-1e999",
+    ".nan",
+    ".inf",
+    "-.inf",
+    "-1",
+    "0",
+    "0x" + "f" * 5000,
+    "1e-400",
+    "1_0",
+    "2.5",
+]
+JUNK: list[Any] = [
+    *(None, True, False, 0, -1, 2**63, 10**400, 2.5, -0.0, 1e308, 5e-324, float("nan"), float("inf"), "", " ", ".."),
+    *("../x", "/etc/passwd", "\0", "\u202e", "x" * 10_000, "search", "default", "off", [], {}, [[]], [{}], {"": None}),
+    *(
+        [1, 2],
+        [2, 1],
+        [1, 1],
+        ["search"],
+        {"log": [1, 2]},
+        {"int": [1, 3]},
+        {"uniform": [0, 1]},
+        {"choice": [1, "a", None]},
+    ),
+    *(
+        {"choice": []},
+        {"choice": [[1]]},
+        {"log": [0, 1]},
+        {"log": {"a": 1}},
+        {"int": [1]},
+        {"edges": [[0, 0]]},
+        {"edges": 3},
+    ),
+    *(
+        {"grid": [2, 3]},
+        {"grid": [10**9, 10**9]},
+        {"heavy_hex": 10**6},
+        {"directed": [[0, 1, 2]]},
+        {"edges": [[0, 10**400]]},
+    ),
+]
+Reader = Callable[[str], Any]
+
+
+def main() -> None:
+    """Prints what was found, then JSON; exit code 1 if anything was."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="500 studies")
+    parser.add_argument("--count", type=int, help="studies, by default 10000")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, help="this one alone, shown")
+    given = parser.parse_args()
+    count = given.count or (500 if given.quick else 10_000)
+    warm()
+    found, slowest = Counter[str](), 0.0
+    for number in range(count) if given.only is None else [given.only]:
+        case = damaged(Random(f"{given.seed}-{number}"))
+        verdict = judged(case)
+        found[verdict.kind] += 1
+        slowest = max(slowest, verdict.seconds)
+        if given.only is not None:
+            print(case.text, case.settings, verdict.said, sep="\n")
+        elif verdict.kind not in ("refused", "accepted"):
+            print(f"{number}: {verdict.kind} ({case.source}): {verdict.said[-1500:]}", file=sys.stderr)
+    faults = {kind: found[kind] for kind in ("tracebacks", "hangs", "wrong_lines", "untidy")}
+    done = {"studies": found.total(), "refused": found["refused"], "accepted": found["accepted"]}
+    print(json.dumps({**done, **faults, "slowest_seconds": round(slowest, 3)}))
+    sys.exit(any(faults.values()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A damaged study: where it comes from, its text, and settings as of `--set`."""
+
+    source: str
+    text: str
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of it: `refused`, `accepted`, or a fault; and what was said."""
+
+    kind: str
+    said: str
+    seconds: float
+
+
+def warm() -> None:
+    """Imports every component, so that no study pays for it."""
+    for shelf in CATALOGUE.values():
+        for name in shelf.names():
+            shelf.load(name)
+
+
+def sources() -> dict[str, str]:
+    """The texts that are damaged, by name."""
+    return {name: path.read_text(encoding="utf-8") for name, path in shipped().items()} | {"circuit space": CIRCUITS}
+
+
+# ── Damage ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SOURCES = sources()
+WORDS = sorted({word for text in SOURCES.values() for word in re.findall(r"[a-z_]\w+", text)})
+
+
+def damaged(rng: Random) -> Case:
+    """A study that one generator damages."""
+    source = rng.choice(list(SOURCES))
+    text = SOURCES[source]
+    settings: tuple[str, ...] = ()
+    way = rng.random()
+    if way < 0.35:
+        text = tree_damaged(text, rng)
+    elif way < 0.45 and source != "circuit space":
+        settings = tuple(setting(parse(text, FILE).plain(), rng) for _ in range(rng.randint(1, 3)))
+    if way > 0.45 or rng.random() < 0.2:
+        for _ in range(rng.choice((1, 1, 2, 3, 8))):
+            text = rng.choice(TEXT_DAMAGE)(text, rng)
+    return Case(source, text, settings)
+
+
+def _lines_damaged(text: str, rng: Random) -> str:
+    lines = text.split("\n")
+    k, n = rng.randrange(len(lines)), rng.randint(1, 3)
+    way = rng.randrange(6)
+    if way == 0:
+        del lines[k : k + n]
+    elif way == 1:
+        lines[k:k] = lines[k : k + n]
+    elif way == 2:
+        other = rng.randrange(len(lines))
+        lines[k], lines[other] = lines[other], lines[k]
+    elif way == 3:
+        lines[k] = rng.choice((" ", "  ", "\t", "    ", " " * 60)) + lines[k]
+    elif way == 4:
+        lines[k] = lines[k].lstrip() if rng.random() < 0.5 else lines[k][1:]
+    else:
+        lines[k:k] = rng.choice(list(SOURCES.values())).split("\n")[k : k + 10 * n]
+    return "\n".join(lines)
+
+
+def _characters_damaged(text: str, rng: Random) -> str:
+    k, n = rng.randrange(len(text) + 1), rng.choice((1, 1, 1, 2, 5, 40))
+    way = rng.randrange(4)
+    if way == 0:
+        return text[:k] + text[k + n :]
+    if way == 1:
+        return text[: k + n] + text[k:]
+    if way == 2:
+        return text[:k] + text[k : k + 2][::-1] + text[k + 2 :]
+    return text[:k]
+
+
+def _bytes_inserted(text: str, rng: Random) -> str:
+    k = rng.randrange(len(text) + 1)
+    strange = "".join(chr(rng.choice((rng.randrange(256), rng.randrange(0xD800)))) for _ in range(rng.randint(1, 4)))
+    return text[:k] + strange + text[k + rng.randint(0, 2) :]
+
+
+def _signs_inserted(text: str, rng: Random) -> str:
+    places = [0, len(text), *(m.end() for m in re.finditer(r"[:\[{,\n-] ?|\b", text))]
+    k = rng.choice(places)
+    return text[:k] + rng.choice(SIGNS) + text[k:]
+
+
+def _anchors_inserted(text: str, rng: Random) -> str:
+    """An anchor at one value and its alias at another, or a bomb of them."""
+    values = [m.end() for m in re.finditer(r": |\[|, ", text)]
+    if len(values) < 2 or rng.random() < 0.2:
+        wide, deep = rng.randint(2, 30), rng.randint(2, 30)
+        rows = [f"b{i}: &b{i} [{', '.join([f'*b{i - 1}'] * wide) if i else 'x'}]" for i in range(deep)]
+        return "\n".join(rows) + "\n" + text
+    first, second = sorted(rng.sample(values, 2))
+    return f"{text[:first]}&x {text[first:second]}*x{rng.choice((', ', ' ', chr(10), ''))}{text[second:]}"
+
+
+def _number_replaced(text: str, rng: Random) -> str:
+    found = list(re.finditer(r"(?<![\w.])-?\d[\d.e-]*", text))
+    if not found:
+        return text
+    at = rng.choice(found)
+    return text[: at.start()] + rng.choice(NUMBERS) + text[at.end() :]
+
+
+def _word_replaced(text: str, rng: Random) -> str:
+    found = list(re.finditer(r"[a-z_]\w+", text))
+    if not found:
+        return text
+    at = rng.choice(found)
+    new = rng.choice((rng.choice(WORDS), rng.choice(WORDS), "x" * 10_000, at[0] * 2, at[0][1:], "ﬀ" + at[0], "."))
+    return text[: at.start()] + new + text[at.end() :]
+
+
+TEXT_DAMAGE = (
+    _lines_damaged,
+    _characters_damaged,
+    _bytes_inserted,
+    _signs_inserted,
+    _anchors_inserted,
+    _number_replaced,
+    _word_replaced,
+)
+
+
+def tree_damaged(text: str, rng: Random) -> str:
+    """The document with branches of its tree replaced, removed, renamed, wrapped or taken from another document."""
+    tree = parse(text, FILE).plain()
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        spots = list(_spots(tree))
+        if not spots:
+            break
+        holder, key = rng.choice(spots)
+        way = rng.randrange(6)
+        if way == 0:
+            del holder[key]
+        elif way == 1 and isinstance(holder, dict):
+            holder[rng.choice((rng.choice(WORDS), str(key)[1:], "x" * 300, "", "<<"))] = holder.pop(key)
+        elif way == 2:
+            holder[key] = rng.choice(([holder[key]], {rng.choice(WORDS): holder[key]}, [holder[key]] * 2))
+        elif way == 3:
+            other, k = rng.choice(list(_spots(parse(rng.choice(list(SOURCES.values())), FILE).plain())))
+            holder[key] = other[k]
+        elif way == 4 and isinstance(holder, dict):
+            holder[rng.choice(WORDS)] = json.loads(json.dumps(rng.choice((holder[key], *JUNK))))
+        else:
+            holder[key] = json.loads(json.dumps(rng.choice(JUNK)))
+    written = json.dumps(tree, indent=1, ensure_ascii=rng.random() < 0.5)
+    return re.sub(r"NaN|-?Infinity", lambda m: ".nan" if m[0] == "NaN" else m[0].replace("Infinity", ".inf"), written)
+
+
+def _spots(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a tree: what holds it, and the key or index."""
+    for key in list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ():
+        yield tree, key
+        yield from _spots(tree[key])
+
+
+def setting(tree: Any, rng: Random) -> str:
+    """What somebody may give to `--set`."""
+    keys: list[str] = []
+    while isinstance(tree, dict) and tree and (not keys or rng.random() < 0.8):
+        keys.append(rng.choice(list(tree)))
+        tree = tree[keys[-1]]
+    keys += rng.choice(([], [], [rng.choice(WORDS)], [""], ["x"] * 5000))
+    value = rng.choice((rng.choice(WORDS), rng.choice(NUMBERS), rng.choice(SIGNS), json.dumps(rng.choice(JUNK))))
+    return f"{'.'.join(keys)}{rng.choice(('=', '=', '=', '', ' = '))}{value}"
+
+
+# ── Judgement ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Hang(BaseException):
+    """Reading took too long; no `except Exception` may swallow it."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raises `Hang` in the block once it has taken so long."""
+
+    def stop(*_: Any) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def judged(case: Case) -> Verdict:
+    """Reads a study, and judges what came of it."""
+    started = time.perf_counter()
+    kind = "accepted"
+    said = ""
+    try:
+        with limited(MOST_SECONDS):
+            _read(case)
+    except StudyError as error:
+        said = str(error)
+        kind = "refused" if _tidy(said) else "untidy"
+        if not _lines_exist(said, case):
+            kind = "wrong_lines"
+    except Hang:
+        kind, said = "hangs", traceback.format_exc()
+    except Exception:
+        kind, said = "tracebacks", traceback.format_exc()
+    return Verdict(kind, said, time.perf_counter() - started)
+
+
+def _read(case: Case) -> None:
+    if case.source == "circuit space":
+        read_sampler(case.text, FILE)
+        return
+    document = parse(case.text, FILE)
+    for given in case.settings:
+        document = assign(document, given)
+    read_study(document, CATALOGUE)
+
+
+def _lines_exist(said: str, case: Case) -> bool:
+    """Whether a message begins with the file and a line of it; documents without any line, and flags, have none."""
+    breaks = len(re.findall(r"\r\n|\r|\n", case.text))
+    lines = max(1, breaks + (not case.text.endswith(("\r", "\n"))))
+    named = [int(number) for number in re.findall(rf"{FILE}:(\d+)", said)]
+    where = re.match(rf"{FILE}:\d+: |--set |{FILE}: the document (is empty|has [\d,]+ characters)", said)
+    return where is not None and all(1 <= number <= lines for number in named)
+
+
+def _tidy(said: str) -> bool:
+    """Whether a message is of some length at most and holds nothing that steers a terminal."""
+    return len(said) <= 6000 and all(c.isprintable() for c in said.replace("\n", ""))
+
+
+if __name__ == "__main__":
+    main()
