@@ -15,30 +15,23 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+from durability_costs import ROOT, STUDY, fsync_share, scale
+from ray_restore import rays_own
 
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 MARK = "DURABILITY_RUN"
 STRATEGIES = ("{tpe: {startup: 6}}", "random", "{grid: {points: 4}}")
-STUDY = """\
-name: durable
-objective: function
-space: {{function: {{branin: search, mixed: search}}}}
-budget: {{trials: {trials}, epochs: 9, retries: 20}}
-search: {{strategy: {strategy}, scheduler: {scheduler}, seed: {seed}}}
-resources: {{concurrent: {concurrent}}}
-"""
 # Trials that take a while, and that note on which instant they began and reached which rung.
 SLOW = """\
 import os, pathlib, random, time
@@ -114,7 +107,8 @@ class Killing:
             "scheduler": "asha" if number % 4 < 3 else "none", "concurrent": self.concurrent,
         }  # fmt: skip
         self.ledger = folder / "runs/durable/ledger.jsonl"
-        self.tally, self.known, self.printed = Tally(runs=1), [], 0
+        self.tally, self.known = Tally(runs=1), []
+        self.family: set[psutil.Process] = set()
         folder.mkdir(parents=True)
         (folder / "durable.yaml").write_text(STUDY.format(**self.fields))
         (folder / "slow.py").write_text(SLOW)
@@ -142,21 +136,29 @@ class Killing:
         with open(self.folder / "output", "ab") as output:
             return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=output, stderr=output)
 
-    def processes(self) -> list[psutil.Process]:
-        """Everything that runs because of this run."""
+    def processes(self, driver: subprocess.Popen[bytes] | None = None) -> list[psutil.Process]:
+        """Everything that runs because of this run: what was begun below the driver, and what shows its environment,
+        over which Ray's agents write their titles."""
         found = []
+        with suppress(psutil.Error):
+            self.family |= set(psutil.Process(driver.pid).children(recursive=True)) if driver else set()
+        for process in self.family:
+            with suppress(psutil.Error):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
         for process in psutil.process_iter():
             try:
                 if process.environ().get(MARK) == self.name and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except (psutil.Error, OSError):
                 continue
-        return found
+        return list(dict.fromkeys(found))
 
     def strike(self, driver: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         """Kills something; the driver that is at work afterwards."""
         target = self.rng.choices(("driver", "worker", "raylet"), (6, 3, 1))[0]
-        victims = [p for p in self.processes() if self.is_a(p, target)] if target != "driver" else []
+        everything = self.processes(driver)
+        victims = [p for p in everything if self.is_a(p, target)] if target != "driver" else []
         self.tally.kills += 1
         if not victims:
             driver.kill()
@@ -271,6 +273,9 @@ def on_ray(count: int, jobs: int, seed: int, scratch: Path) -> Tally:
 
 def in_process(kills: int, seed: int, scratch: Path) -> Tally:
     """The serial executor in a forked process, killed so many times in all."""
+    import safetensors.torch  # noqa: F401  (here, so that kills hit the run and not its imports)
+    import torch  # noqa: F401
+
     from search import run as runs
     from spaces.document import parse
     from spaces.study import read_study
@@ -291,6 +296,7 @@ def in_process(kills: int, seed: int, scratch: Path) -> Tally:
             _, status = os.waitpid(child, 0)
             now = events(broken / "ledger.jsonl")
             tally.lost += now[: len(known)] != known
+            span *= 1.5 if len(now) == len(known) else 1  # a start alone may take so long on a busy machine
             known = now
             if not os.WIFSIGNALED(status):
                 tally.unresumed += os.waitstatus_to_exitcode(status) != 0
@@ -326,130 +332,6 @@ def fork(study: Any, root: Path) -> int:
         code = 0
     finally:
         os._exit(code)
-
-
-def fsync_share(scratch: Path) -> dict[str, float]:
-    """Seconds that driver and workers of a small quick start spend in fsync, over its wall time."""
-    folder = scratch / "overhead"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(
-        "import os, pathlib, time\n"
-        "sync, log = os.fsync, pathlib.Path(__file__).parent / f'{os.getpid()}.fsync'\n"
-        "def timed(handle):\n"
-        "    began = time.perf_counter(); sync(handle); took = time.perf_counter() - began\n"
-        "    with open(log, 'a') as file: file.write(f'{took}\\n')\n"
-        "os.fsync = timed\n"
-    )
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
-    command = [sys.executable, "-m", "search", "run", "quickstart", "--trials", "8", "-q"]
-    began = time.perf_counter()
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-    wall = time.perf_counter() - began
-    spent = [float(line) for path in folder.glob("*.fsync") for line in path.read_text().split()]
-    figures = {"fsyncs": len(spent), "fsync_seconds": round(sum(spent), 3), "wall_seconds": round(wall, 1)}
-    return figures | {"share": round(sum(spent) / wall, 4)}
-
-
-def scale(trials: int, scratch: Path) -> dict[str, float]:
-    """Many trivial trials through one driver: seconds and memory a trial at both ends, size and replay of the ledger."""
-    import warnings
-
-    from search.ledger import read
-
-    folder, edge = scratch / "scale", trials // 10
-    folder.mkdir()
-    text = STUDY.format(trials=trials, strategy="random", scheduler="none", seed=0, concurrent=2)
-    (folder / "durable.yaml").write_text(text.replace("epochs: 9", "epochs: 1"))
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "search", "run", "durable.yaml", "-q"]
-    with open(folder / "output", "wb") as output:
-        driver = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
-    ledger, seen, place, marks = folder / "runs/durable/ledger.jsonl", 0, 0, {}
-    wanted = [100, 100 + edge, trials - edge, trials]
-    while driver.poll() is None:
-        if ledger.exists():
-            with open(ledger, "rb") as file:
-                file.seek(place)
-                fresh = file.read()
-            place, seen = place + len(fresh), seen + fresh.count(b'{"event":"rung"')
-            for mark in [w for w in wanted if w <= seen and w not in marks]:
-                marks[mark] = time.monotonic(), psutil.Process(driver.pid).memory_info().rss / 1e6
-        time.sleep(0.05)
-    first, last = ((marks[b][0] - marks[a][0]) / edge for a, b in (wanted[:2], wanted[2:]))
-    began = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        history, size = read(ledger)
-    replay = (time.perf_counter() - began) / trials * 1000
-    return {
-        "trials": len(history.trials), "first_ms": round(1e3 * first, 2), "last_ms": round(1e3 * last, 2),
-        "ratio": round(last / first, 3), "memory_first_mb": round(marks[wanted[1]][1]),
-        "memory_last_mb": round(marks[trials][1]), "ledger_bytes_a_trial": round(size / trials),
-        "replay_seconds_per_1000": round(replay, 4),
-    }  # fmt: skip
-
-
-TUNE = """\
-import os, sys, time
-os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
-import ray
-from ray import tune
-from ray.tune.search.optuna import OptunaSearch
-
-def trial(config):
-    for epoch in range(1, 4):
-        time.sleep(0.2 / 3)
-        tune.report({"value": config["x"], "epoch": epoch})
-    with open(sys.argv[1] + "/done.log", "a") as file:
-        file.write(f"{config['x']!r}\\n"); file.flush(); os.fsync(file.fileno())
-
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-place = sys.argv[1] + "/results"
-if os.path.exists(place + "/run/tuner.pkl"):
-    tuner = tune.Tuner.restore(place + "/run", trainable=trial, param_space={"x": tune.uniform(0, 1)})
-else:
-    tuner = tune.Tuner(trial, param_space={"x": tune.uniform(0, 1)}, tune_config=tune.TuneConfig(
-        metric="value", mode="min", num_samples=40, max_concurrent_trials=2, reuse_actors=True,
-        search_alg=OptunaSearch(seed=int(sys.argv[2]))),
-        run_config=tune.RunConfig(name="run", storage_path=place, verbose=0))
-print("RESULTS", len(tuner.fit()), flush=True)
-"""
-
-
-def rays_own(count: int, jobs: int, seed: int, scratch: Path) -> dict[str, float]:
-    """A bare Ray Tune run of the same shape, killed once at random and resumed by `Tuner.restore`, so many times."""
-
-    def one(number: int) -> int | None:
-        folder, rng = scratch / f"tune-{number}", random.Random(f"{seed}/{number}")
-        folder.mkdir()
-        (folder / "tune_run.py").write_text(TUNE)
-        command = [sys.executable, str(folder / "tune_run.py"), str(folder), str(number)]
-        quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-        log = folder / "done.log"
-        driver = subprocess.Popen(command, **quiet)
-        while not log.exists() and driver.poll() is None:
-            time.sleep(0.05)
-        time.sleep(rng.uniform(0, 5))
-        driver.kill()
-        driver.communicate()
-        time.sleep(1)  # its workers follow within moments, and may still note an end
-        before = log.read_text().split()
-        try:
-            again = subprocess.run(command, timeout=240, **quiet)
-        except subprocess.TimeoutExpired:
-            return None
-        after = log.read_text().split()[len(before) :]
-        if again.returncode or "RESULTS 40" not in again.stdout:
-            return None
-        return len(set(before) & set(after))
-
-    with ThreadPoolExecutor(jobs) as pool:
-        found = list(pool.map(one, range(count)))
-    forgotten = [number for number in found if number is not None] or [0]
-    return {
-        "kills": count, "forgotten_mean": round(statistics.mean(forgotten), 2), "forgotten_max": max(forgotten),
-        "unrestorable": found.count(None),
-    }  # fmt: skip
 
 
 def main() -> None:

@@ -181,16 +181,17 @@ def run(
 
     if trials is not None:
         settings = (*settings, f"budget.trials={trials}")
-    if dashboard and dashboard_host not in LOOPBACKS:
-        click.echo(f"warning: whoever reaches Ray's dashboard on {dashboard_host} can run code here", err=True)
+    shown_at = dashboard_host if dashboard else ""
+    if shown_at not in ("", *LOOPBACKS):
+        click.echo(f"warning: whoever reaches Ray's dashboard on {shown_at} can run code here", err=True)
     loaded = runs.load_study(study, settings)
     data = _data(loaded)
-    begun = runs.last_folder(loaded, out) if resume else None
+    begun = runs.last_folder(loaded, out, storage) if resume else None
     folder = begun or runs.new_folder(loaded, out, storage)
     ledger = runs.resume(loaded, begun, data) if begun else None
     with (
         _resumable(folder.root),
-        runs.executor(executor, loaded, address, dashboard, dashboard_host) as execute,  # it may refuse a new run
+        runs.executor(executor, loaded, address, shown_at) as execute,  # first, since it may refuse
     ):
         ledger = ledger or runs.start(loaded, folder, data)
         with _watched(loaded.budget.trials, folder, ledger.history, quiet) as observe:

@@ -82,14 +82,23 @@ def new_folder(study: Study, out: Path | None, storage: str = "") -> Folder:
     return Folder(RUNS / (study.name if number == 1 else f"{study.name}-{number}"), storage)
 
 
-def last_folder(study: Study, out: Path | None) -> Folder | None:
-    """The folder of the run to resume: `out`, or the newest of runs/NAME, runs/NAME-2, ...; None where none began."""
+def last_folder(study: Study, out: Path | None, storage: str = "") -> Folder | None:
+    """The folder of the run to resume: `out`, or the newest of runs/NAME, runs/NAME-2, ...; None where none began.
+
+    Raises:
+        StudyError: its trials' files lie elsewhere than at `storage`.
+    """
     numbers = _numbers(study.name)
     if out is None and not numbers:
         return None
     number = max(numbers, default=1)
     folder = Folder.found(out or RUNS / (study.name if number == 1 else f"{study.name}-{number}"))
-    return folder if folder.ledger.exists() else None
+    if not folder.ledger.exists():
+        return None
+    if storage not in ("", folder.storage):
+        what = f"the trials of this run do not lie at {storage}"
+        raise StudyError(complaint(str(folder.root), what, folder.storage or str(folder.root / "trials")))
+    return folder
 
 
 def _numbers(name: str) -> list[int]:
@@ -186,10 +195,10 @@ def json_yaml(plain: Any) -> str:
 
 
 @contextmanager
-def executor(
-    name: str, study: Study, address: str | None = None, dashboard: bool = False, host: str = "127.0.0.1"
-) -> Iterator[Executor]:
+def executor(name: str, study: Study, address: str | None = None, dashboard: str = "") -> Iterator[Executor]:
     """What runs the study's jobs: Ray Tune (`ray`), here or at `address`, or this process (`serial`).
+
+    Ray started here shows its dashboard at the address `dashboard`, if that is given.
 
     Raises:
         StudyError: no cluster answers at `address`, or nothing there can hold a single trial.
@@ -201,7 +210,7 @@ def executor(
     else:
         from search.executors import ray_tune
 
-        with ray_tune.opened(study, address, dashboard, host) as run:
+        with ray_tune.ready(study, address, dashboard) as run:
             yield run
 
 

@@ -7,74 +7,49 @@ data goes once through the object store.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import math
 import os
 import shutil
-import socket
-import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.executors.reaper import reaped, sweep_up
+from search.executors.ray_nodes import opened, slots
 from search.ledger import Rung
 from search.sweep import Executor, Sweep
 from search.trial import End, Job, Work
-from spaces.document import StudyError, complaint
 from spaces.study import Study
 
-# Ray and Tune read these when they are imported or started.
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers run in this environment, also under `uv run`
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a study mean the same on the driver and on workers
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger and our own views stand for them
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a job's last report carries no metric
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's snapshots are never read
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the sweep itself bounds how many jobs are out
-    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # a worker that does not end is ended
-    "TUNE_WARN_THRESHOLD_S": "600",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C means the run, not only Tune's part of it
-}
-SCRATCH = "pretune-"  # and the process that it belongs to; Ray needs the path short
-LOOPBACK = "127.0.0.1"
+import ray  # isort: skip  (after `ray_nodes`, whose settings it reads)
+from ray import tune
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
+from ray.tune.search import Searcher
+
 GENERATION = 1000  # jobs, after which a fresh controller takes over: one that remembers more gets slow
 RECOUNT = 5.0  # seconds between two looks at the cluster's nodes
-for _name, _value in SETTINGS.items():
-    os.environ.setdefault(_name, _value)
-
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
 
 
-@contextlib.contextmanager
-def opened(
-    study: Study, address: str | None = None, dashboard: bool = False, host: str = LOOPBACK
-) -> Iterator[Executor]:
+@contextmanager
+def ready(study: Study, address: str | None, dashboard: str) -> Iterator[Executor]:
     """Ray, ready to run the trials of a study, as many at a time as `resources` lets the machine or cluster hold.
 
     Raises:
         StudyError: no cluster answers at `address`, or nothing there can hold a single trial.
     """
-    address = address or os.environ.get("RAY_ADDRESS")  # as it stands in the environment of a Ray job
-    with _ray(address, dashboard, host) as scratch:
-        _slots(ray.nodes(), study)
-        yield partial(_run, local=None if address else scratch)
+    with opened(address, dashboard) as scratch:
+        slots(ray.nodes(), study)
+        yield partial(_run, scratch=scratch)
 
 
-def _run(sweep: Sweep, work: Work, data: Any, local: Path | None) -> None:
+def _run(sweep: Sweep, work: Work, data: Any, scratch: Path | None) -> None:
     """Runs the sweep's jobs to the end, `GENERATION` of them under each of Tune's controllers."""
     wanted = work.study.resources
-    storage = (local or work.folder.root) / "tune"  # Tune's own files, which nobody reads; all nodes must see them
+    storage = (scratch or work.folder.root) / "tune"  # Tune's own files, which nobody reads; all nodes must see them
     trainable = tune.with_resources(_trainable(work, ray.put(data)), {"cpu": wanted.cpu, "gpu": wanted.gpu})
     try:
         while not (sweep.over or sweep.stopping):
@@ -86,7 +61,7 @@ def _run(sweep: Sweep, work: Work, data: Any, local: Path | None) -> None:
                     name="jobs", storage_path=str(storage), verbose=0, callbacks=[Watch(pull)], stop=Halt(sweep)
                 ),
             )
-            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
                 try:
                     tuner.fit()
                 except Exception as error:
@@ -178,7 +153,7 @@ class Pull(Searcher):
         with self._keeping():
             self.sweep.ended(self.jobs.pop(trial_id), end)
 
-    @contextlib.contextmanager
+    @contextmanager
     def _keeping(self) -> Iterator[None]:
         try:
             yield
@@ -189,7 +164,7 @@ class Pull(Searcher):
     def _room(self) -> int:
         """How many jobs may be out, by the nodes that are there; they are counted again from time to time."""
         if time.monotonic() - self.counted > RECOUNT:
-            self.slots, self.counted = _slots(ray.nodes(), self.work.study, at_least=0), time.monotonic()
+            self.slots, self.counted = slots(ray.nodes(), self.work.study, at_least=0), time.monotonic()
         return self.slots
 
 
@@ -271,57 +246,3 @@ def _share_gpu(share: float) -> None:
 
         if torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(share)
-
-
-def _slots(nodes: list[dict[str, Any]], study: Study, at_least: int = 1) -> int:
-    """How many trials fit on the nodes at a time, each on one of them.
-
-    Raises:
-        StudyError: fewer than `at_least`, which Tune would wait for for ever.
-    """
-    wanted = study.resources
-    needs = {kind: need for kind, need in (("CPU", wanted.cpu), ("GPU", wanted.gpu)) if need}
-    there = [node["Resources"] for node in nodes if node["Alive"]]
-    slots = sum(int(min((has.get(kind, 0) / need + 1e-9 for kind, need in needs.items()), default=1)) for has in there)
-    if slots < at_least:
-        asked = " and ".join(f"{kind.lower()} {need:g}" for kind, need in needs.items())
-        best = [" and ".join(f"{kind.lower()} {has.get(kind, 0):g}" for kind in needs) for has in there]
-        node = study.document.value.get("resources", study.document)
-        found = "; ".join(sorted(set(best))) or "no node"
-        raise node.wrong(f"a trial asks for {asked}, and no node holds that: there is {found}", f"up to {found}")
-    return min(slots, wanted.concurrent) if wanted.concurrent else slots
-
-
-def _join(address: str, quiet: dict[str, Any]) -> None:
-    host, _, port = address.rpartition(":")
-    try:
-        if host and port.isdigit() and "/" not in host:  # Ray itself would try for minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address=address, **quiet)
-    except (OSError, RuntimeError, ValueError) as error:
-        what = f"no Ray cluster answers: {str(error).splitlines()[0]}"
-        raise StudyError(complaint(f"--address {address}", what, "HOST:PORT of a running cluster, or auto")) from None
-
-
-@contextlib.contextmanager
-def _ray(address: str | None, dashboard: bool, host: str) -> Iterator[Path]:
-    """Ray, started quietly and its temporary files removed at the end; on a cluster, only a connection to it."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    sweep_up(SCRATCH)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        if address:
-            _join(address, quiet)
-            yield scratch
-            return
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only, so no token is needed
-        with reaped(scratch):
-            ray.init(include_dashboard=dashboard, dashboard_host=host, _temp_dir=str(scratch), **quiet)
-            try:
-                yield scratch
-            finally:
-                ray.shutdown()
-    finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -69,9 +69,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 
 
 def start(folder: Path, cluster: Cluster, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "search", "run", "spread.yaml", "--resume", "--address", cluster.address, *more]
+    command = [sys.executable, "-m", "search", "run", "spread.yaml", "--resume", *more]
+    job = os.environ | ({} if "--address" in more else {"RAY_ADDRESS": cluster.address})  # as a job of the cluster
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(command, cwd=folder, env=job, stdout=pipe, stderr=pipe, text=True)
 
 
 def wait_for(condition: Callable[[], Any], driver: subprocess.Popen[str]) -> None:
@@ -109,7 +110,7 @@ def test_shares_of_one_gpu_are_packed_and_files_lie_at_a_url(tmp_path: Path, clu
     (tmp_path / "spread.yaml").write_text(STUDY % (5, "{cpu: 0, gpu: 0.25}"))
     (tmp_path / "hold").touch()
     storage = tmp_path / "elsewhere"
-    driver = start(tmp_path, cluster, "--storage", storage.as_uri())
+    driver = start(tmp_path, cluster, "--address", cluster.address, "--storage", storage.as_uri())
     wait_for(lambda: len(list(tmp_path.glob("at-*-7"))) == 4, driver)  # four at a time, and no fifth
     assert len([event for event in events(tmp_path) if event["event"] == "asked"]) == 4
     (tmp_path / "hold").unlink()
