@@ -15,7 +15,11 @@ def locate(path: str, expected: str) -> Path:
     """
     if not path:
         raise DataError(f"no path is set; expected {expected}")
-    found = Path(path).expanduser()
-    if not found.exists():
+    try:
+        found = Path(path).expanduser()
+        there = found.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a NUL in it, or nobody's home
+        raise DataError(f"{path[:80]!r}: this is no path ({error}); expected {expected}") from None
+    if not there:
         raise DataError(f"{found}: nothing is there; expected {expected}")
     return found

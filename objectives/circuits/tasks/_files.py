@@ -21,8 +21,12 @@ def located(path: str, expected: str) -> Path:
     """
     if not path:
         raise CircuitError(complaint("path", f"no file is named; expected {expected}"))
-    found = Path(path).expanduser()
-    if not found.is_file():
+    try:
+        found = Path(path).expanduser()
+        there = found.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a NUL in it, or nobody's home
+        raise CircuitError(complaint("path", f"{path[:80]!r} is no path ({error}); expected {expected}")) from None
+    if not there:
         what = "this is a folder" if found.is_dir() else "no such file"
         raise CircuitError(complaint(str(found), f"{what}; expected {expected}"))
     return found

@@ -116,3 +116,10 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CircuitError, match="cannot be read as text"):
         build(Config(path=str(tmp_path / "s.txt")))
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "~nobody-of-that-name/x", "a\0b"])
+def test_what_is_no_path_is_told(path: str) -> None:
+    with pytest.raises(CircuitError, match="no path|no such file") as caught:
+        build(Config(path=path))
+    assert len(str(caught.value)) < 1000

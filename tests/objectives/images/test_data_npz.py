@@ -191,3 +191,9 @@ def test_one_array_twice_under_one_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "some.npz").write_bytes(raw.replace(b"x.np_", b"x.npy"))
     with pytest.raises(DataError, match=r"found x, x, which name one array twice"):
         npz.build(npz.Config(path=str(tmp_path / "some.npz")))
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "~nobody-of-that-name/x", "a\0b"])
+def test_what_is_no_path_is_told(path: str) -> None:
+    with pytest.raises(DataError, match=r"no path|nothing is there"):
+        npz.build(npz.Config(path=path))
