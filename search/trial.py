@@ -63,6 +63,8 @@ class Work:
 
     def run(self, job: Job, data: Any, tell: Callable[[Rung], None]) -> End:
         """Does a job, telling each rung as it is reached."""
+        import safetensors.torch  # noqa: F401  (seconds, not to be charged to a trial, nor broken off by its alarm)
+
         try:
             with _alarm(self.study.budget.trial_timeout):
                 if job == FLOORS:

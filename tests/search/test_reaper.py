@@ -28,7 +28,7 @@ stubborn = (
     "begin = lambda code, **more: subprocess.Popen([sys.executable, '-c', code], start_new_session=True, **more);"
     "log = open(os.environ.get('LOG', os.devnull), 'w');"
     "children = [begin(code) for code in sys.argv[1:]] + [begin(code, env={}, stderr=log) for code in sys.argv[1:]];"
-    "os.write(1, b'%d\\n' % os.getpid()); time.sleep(1000)"
+    "os.write(1, str(os.getpid()).encode() + bytes([10])); time.sleep(1000)"
 )
 scratch = pathlib.Path(tempfile.mkdtemp(prefix=f"{sys.argv[1]}{os.getpid()}-"))
 with reaped(scratch):
@@ -44,7 +44,7 @@ with reaped(scratch):
 # A fork of the driver that lives on, with all that the driver has open; and one that leaves the block on its own.
 FORKED = DRIVER.replace(
     "FORK",
-    "\n    if not os.fork(): print(os.getpid(), flush=True); os.setsid(); import time; time.sleep(1000)"
+    "\n    if not os.fork(): os.write(1, str(os.getpid()).encode() + bytes([10])); sys.stdin.read(); os._exit(0)"
     "\n    if not (fork := os.fork()): sys.exit()"
     "\n    os.waitpid(fork, 0); print('left', flush=True)",
 )
