@@ -19,7 +19,7 @@ from objectives.functions import branin
 from objectives.kinds import Failed, function
 from search.executors import serial
 from search.folder import Folder
-from search.ledger import SCHEMA, Event, History, Ledger, read
+from search.ledger import SCHEMA, Event, History, Ledger, LedgerWarning, read
 from search.rungs import KEPT, saved_rungs
 from search.sweep import Sweep, trial_seed
 from search.trial import FLOORS, End, Work
@@ -311,6 +311,20 @@ def test_what_is_lost_is_tried_again_so_many_times(tmp_path: Path) -> None:
     told = [(e["event"], e["id"]) for e in events(tmp_path) if e["event"] in ("retried", "failed")]
     assert told == [("retried", job.id)] * 2 + [("retried", other.id)] * 2 + [("failed", other.id)]
     assert read(tmp_path / "ledger.jsonl")[0].trials[job.id].retries == 2
+
+
+def test_a_damaged_rung_comes_back_from_the_disk(tmp_path: Path) -> None:
+    whole = run(study(), tmp_path)
+    path = tmp_path / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = next(i for i, line in enumerate(lines) if b'"event":"rung"' in line)
+    lines[place] = lines[place].replace(b'"seconds"', b'"Seconds"')
+    path.write_bytes(b"".join(lines))
+    with pytest.warns(LedgerWarning, match=rf"ledger.jsonl:{place + 1}: "):
+        healed = run(study(), tmp_path)
+    rungs = [[[(r.epoch, r.metrics) for r in t.rungs] for t in h.trials.values()] for h in (whole, healed)]
+    assert rungs[0] == rungs[1]
+    assert healed.finished
 
 
 def test_a_rung_of_another_config_is_not_taken_in(tmp_path: Path) -> None:
