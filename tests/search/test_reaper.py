@@ -17,8 +17,8 @@ import pytest
 from search.executors.reaper import MARK, NOTE, reaped, sweep_up
 
 ROOT = Path(__file__).parents[2]
-# A driver with a child, two grandchildren and a last one that hides, all in sessions of their own and deaf to polite
-# requests. The one that hides has no environment, as if its title stood there, and a log in the scratch folder.
+# A driver with a child and two grandchildren, all in sessions of their own and deaf to polite requests. One grandchild
+# shows no environment, as if its title stood there, and has a log open in the scratch folder, as Ray's agents do.
 DRIVER = """\
 import os, pathlib, subprocess, sys, tempfile
 from search.executors.reaper import reaped
@@ -161,17 +161,19 @@ def test_nothing_outlives_a_killed_driver_and_its_neighbour_is_not_touched(start
     killed, neighbour = start(DRIVER), start(DRIVER)
     with (killed.scratch / "log").open() as log:
         onlooker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], stdin=log)
-    assert len(killed.left()) == len(neighbour.left()) == 3
-    killed.kill()
-    assert killed.gone(10)
-    sweep_up("reap-")
-    assert len(neighbour.left()) == 3
-    neighbour.process.communicate("")  # an orderly end
-    assert neighbour.process.returncode == 0
-    assert neighbour.gone(0)
-    assert onlooker.poll() is None
-    onlooker.kill()
-    onlooker.wait()
+    try:
+        assert len(killed.left()) == len(neighbour.left()) == 3
+        killed.kill()
+        assert killed.gone(10)
+        sweep_up("reap-")
+        assert len(neighbour.left()) == 3
+        neighbour.process.communicate("")  # an orderly end
+        assert neighbour.process.returncode == 0
+        assert neighbour.gone(0)
+        assert onlooker.poll() is None
+    finally:
+        onlooker.kill()
+        onlooker.wait()
 
 
 def test_a_reaper_is_small_and_deaf_to_what_ends_a_driver(start: Callable[[str], Running]) -> None:
@@ -220,7 +222,7 @@ def test_the_next_start_cleans_up_after_a_reaper_that_was_killed_too(start: Call
 
 
 def test_an_orderly_driver_whose_reaper_was_killed_removes_its_folder(start: Callable[[str], Running]) -> None:
-    driver = start("import time; print(end='')\n" + DRIVER)
+    driver = start(DRIVER)
     driver.reaper.kill()
     driver.process.communicate("")
     assert driver.process.returncode == 0
