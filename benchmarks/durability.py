@@ -119,7 +119,7 @@ class Killing:
         for _ in range(self.rng.choice((1, 1, 1, 2, 2, 2, 3, 4, 5))):
             try:
                 driver.wait(self.rng.uniform(1, 11))
-                break  # it was finished sooner
+                break  # it ended sooner
             except subprocess.TimeoutExpired:
                 driver = self.strike(driver)
         self.end(driver)
@@ -213,21 +213,15 @@ class Killing:
             self.tally.wrong.append(f"orphans: {left}")
 
     def end(self, driver: subprocess.Popen[bytes]) -> None:
-        """Lets the run come to its end; a last driver that was robbed of its raylet is followed by another."""
-        for _ in range(2):
-            try:
-                if driver.wait(300) == 0:
-                    return
-            except subprocess.TimeoutExpired:
-                driver.kill()
-                driver.wait()
-                break
-            self.remember()
-            self.await_silence()
-            driver = self.start()
-        driver.kill()
-        self.tally.unresumed += 1
-        self.tally.wrong.append("it does not come to its end")
+        """Lets the run come to its end; after the last blow, nothing may keep the driver from it."""
+        try:
+            code = driver.wait(300)
+        except subprocess.TimeoutExpired:
+            driver.kill()
+            code = driver.wait()
+        if code:
+            self.tally.unresumed += 1
+            self.tally.wrong.append(f"it does not come to its end: exit code {code}")
 
     def judge(self) -> None:
         found = events(self.ledger)
@@ -273,8 +267,8 @@ def on_ray(count: int, jobs: int, seed: int, scratch: Path) -> Tally:
 
 def in_process(kills: int, seed: int, scratch: Path) -> Tally:
     """The serial executor in a forked process, killed so many times in all."""
-    import safetensors.torch  # noqa: F401  (here, so that kills hit the run and not its imports)
-    import torch  # noqa: F401
+    import optuna  # noqa: F401  (here, so that kills hit the run and not its imports)
+    import safetensors.torch  # noqa: F401
 
     from search import run as runs
     from spaces.document import parse
@@ -307,7 +301,7 @@ def in_process(kills: int, seed: int, scratch: Path) -> Tally:
         tally.repeated += len(rungs) - len(set(rungs))
         if essence(known) != essence(events(whole / "ledger.jsonl")):
             tally.differing += 1
-            print(f"{broken} differs from {whole}", flush=True)
+            tally.wrong.append(f"{broken} differs from {whole}")
         else:
             shutil.rmtree(whole)
             shutil.rmtree(broken)

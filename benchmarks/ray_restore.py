@@ -17,15 +17,17 @@ import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
+here = sys.argv[1]  # which is another in a worker
+
 def trial(config):
     for epoch in range(1, 4):
         time.sleep(0.2 / 3)
         tune.report({"value": config["x"], "epoch": epoch})
-    with open(sys.argv[1] + "/done.log", "a") as file:
+    with open(here + "/done.log", "a") as file:
         file.write(f"{config['x']!r}\\n"); file.flush(); os.fsync(file.fileno())
 
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-place = sys.argv[1] + "/results"
+place = here + "/results"
 if os.path.exists(place + "/run/tuner.pkl"):
     tuner = tune.Tuner.restore(place + "/run", trainable=trial, param_space={"x": tune.uniform(0, 1)})
 else:
@@ -54,6 +56,8 @@ def rays_own(count: int, jobs: int, seed: int, scratch: Path) -> dict[str, float
         driver.kill()
         driver.communicate()
         time.sleep(1)  # its workers follow within moments, and may still note an end
+        if not log.exists():
+            raise RuntimeError(f"{folder}: the run ended before its first trial did")
         before = log.read_text().split()
         try:
             again = subprocess.run(command, timeout=240, **quiet)

@@ -10,7 +10,7 @@ from bisect import insort
 
 from search.folder import Folder
 from search.ledger import History, Trial
-from search.rungs import drop_states
+from search.rungs import KEPT, drop_states
 
 
 class Retention:
@@ -41,8 +41,8 @@ class Retention:
     def finished(self) -> None:
         """Removes what was kept for trials that could have gone on; where few ran to their end, those that came near
         it stay in their stead."""
-        for trial in self.history.ranked()[self.keep :]:
-            drop_states(self.folder, trial.id, 0)
+        for place, trial in enumerate(self.history.ranked()):
+            drop_states(self.folder, trial.id, KEPT if place < self.keep else 0)
 
     def _rank(self, trial: Trial) -> str:
         """Puts a trial among the best; the id of the one that thereby is no longer there."""
