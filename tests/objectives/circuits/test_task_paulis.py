@@ -120,6 +120,6 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["x" * 5000, "~nobody-of-that-name/x", "a\0b"])
 def test_what_is_no_path_is_told(path: str) -> None:
-    with pytest.raises(CircuitError, match="no path|no such file") as caught:
+    with pytest.raises(CircuitError, match=r"no path|no such file") as caught:
         build(Config(path=path))
     assert len(str(caught.value)) < 1000
