@@ -104,7 +104,7 @@ class Killing:
         self.concurrent = 1 + number % 2
         self.fields = {
             "trials": 24, "strategy": STRATEGIES[number // 2 % 3], "seed": number,
-            "scheduler": "asha" if number % 4 < 3 else "none", "concurrent": self.concurrent,
+            "scheduler": "asha" if number % 5 < 4 else "none", "concurrent": self.concurrent,
         }  # fmt: skip
         self.ledger = folder / "runs/durable/ledger.jsonl"
         self.tally, self.known = Tally(runs=1), []

@@ -52,6 +52,10 @@ class Store(Protocol):
         """The size of all that lies in a folder, at any depth."""
         ...
 
+    def local(self, name: str) -> Path | None:
+        """The path of a file on this machine or one that it shares, None if it lies elsewhere."""
+        ...
+
     def sweep(self) -> None:
         """Removes the drafts that killed writers left; nobody may be writing."""
         ...
@@ -101,6 +105,9 @@ class _Local:
             with suppress(FileNotFoundError):  # it went meanwhile
                 total += path.lstat().st_size
         return total
+
+    def local(self, name: str) -> Path | None:
+        return self.root / _checked(name, new=True)
 
     def sweep(self) -> None:
         for path in _files(self.root):
@@ -164,6 +171,10 @@ class _Remote:
             files.invalidate_cache()
             found = files.find(_joined(root, folder), detail=True)
         return sum(entry.get("size") or 0 for entry in found.values())
+
+    def local(self, name: str) -> Path | None:
+        _checked(name, new=True)
+        return None
 
     def sweep(self) -> None:
         with _reached(self.url) as (files, root):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from objectives.kinds import Failed, Setting
 from search.folder import Folder
 from search.ledger import Rung, finite
+from search.patience import Hung, Patience, Rearm, endless
 from search.rungs import last_state, save_rung
 from spaces.space import Config
 from spaces.study import Study
@@ -48,10 +49,6 @@ class End:
 FLOORS = Job("floors", {}, 0, 0, 0)
 
 
-class Hung(Exception):
-    """A trial has reached no rung for too long."""
-
-
 @dataclass(frozen=True)
 class Work:
     """What all jobs of a run share."""
@@ -61,15 +58,15 @@ class Work:
     rungs: tuple[int, ...]
     device: str
 
-    def run(self, job: Job, data: Any, tell: Callable[[Rung], None]) -> End:
+    def run(self, job: Job, data: Any, tell: Callable[[Rung], None], patience: Patience = endless) -> End:
         """Does a job, telling each rung as it is reached."""
-        import safetensors.torch  # noqa: F401  (seconds, not to be charged to a trial, nor broken off by its alarm)
+        import safetensors.torch  # noqa: F401  (seconds, not to be charged to a trial, nor to its patience)
 
         try:
-            with _alarm(self.study.budget.trial_timeout):
+            with patience(job.id) as rearm:
                 if job == FLOORS:
                     return End("done", floors=self.study.objective.module.floors(self.study, data))
-                self._advance(job, data, tell)
+                self._advance(job, data, tell, rearm)
                 return End("done")
         except Failed as failure:
             return End("failed", str(failure))
@@ -87,7 +84,11 @@ class Work:
         """What is said of a trial that hangs."""
         return f"it hung: no rung within {self.study.budget.trial_timeout:g} s (budget.trial_timeout)"
 
-    def _advance(self, job: Job, data: Any, tell: Callable[[Rung], None]) -> None:
+    def note(self, id: str) -> Path | None:
+        """Where a worker that hangs notes what it was about, if that is a place which the driver sees, too."""
+        return self.folder.trials.local(f"{id}/hung.txt")
+
+    def _advance(self, job: Job, data: Any, tell: Callable[[Rung], None], rearm: Rearm) -> None:
         threads = max(1, int(self.study.resources.cpu))
         setting = Setting(job.config, job.seed, self.rungs, data, self.study.probe, threads, self.device)
         started = time.perf_counter()
@@ -104,7 +105,7 @@ class Work:
                 save_rung(self.folder, job.id, job.config, rung, objective.state_dict())
             if rung.epoch > job.start:  # else it was told before, and its state was lost since
                 tell(rung)
-                _rearm(self.study.budget.trial_timeout)
+                rearm()
             if rung.epoch >= job.until:
                 return
             started = time.perf_counter()
@@ -120,23 +121,6 @@ def _blocking(job: Job) -> Iterator[None]:
         yield
     except OSError as error:
         raise _Blocked(f"{error.strerror or error} (the files of {job.id})") from None
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Has the kernel send SIGALRM if `seconds` pass without `_rearm`; 0 for never.
-
-    Nobody heeds it on a worker, which it ends whatever that is stuck in; the serial executor makes it a `Hung`.
-    """
-    _rearm(seconds)
-    try:
-        yield
-    finally:
-        _rearm(0)
-
-
-def _rearm(seconds: float) -> None:
-    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _reason(error: Exception) -> str:

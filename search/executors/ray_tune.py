@@ -21,6 +21,7 @@ from typing import Any
 
 from search.executors.ray_nodes import opened, slots
 from search.ledger import Rung
+from search.patience import ends_process, hung
 from search.sweep import Executor, Sweep
 from search.trial import End, Job, Work
 from spaces.study import Study
@@ -86,7 +87,6 @@ class Pull(Searcher):
         super().__init__(metric="epoch", mode="max")
         self.sweep, self.work = sweep, work
         self.jobs: dict[str, Job] = {}
-        self.heard: dict[str, float] = {}  # when a job was last heard of
         self.actors: dict[str, str] = {}  # the actor that does a job
         self.given = 0
         self.error: BaseException | None = None
@@ -106,13 +106,12 @@ class Pull(Searcher):
         with self._keeping():
             job = self.sweep.next_job()
             if job is not None:
-                self.jobs[trial_id], self.heard[trial_id] = job, time.monotonic()
+                self.jobs[trial_id] = job
                 self.given += 1
                 return {"job": asdict(job)}
         return Searcher.FINISHED if self.sweep.over or self.sweep.stopping else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self.heard[trial_id] = time.monotonic()
         if "rung" in result:
             with self._keeping():
                 self.sweep.told(self.jobs[trial_id], Rung(**json.loads(result["rung"])))
@@ -130,9 +129,8 @@ class Pull(Searcher):
 
     def died(self, trial_id: str, error: Exception | None) -> None:
         """Records that the worker of a trial is no more."""
-        timeout, silent = self.work.study.budget.trial_timeout, time.monotonic() - self.heard[trial_id]
-        hung = 0 < timeout <= silent and not isinstance(error, OutOfMemoryError)
-        self._ended(trial_id, End("lost", self.work.hung if hung else _death(error)))
+        note = self.work.note(self.jobs[trial_id].id) if self.work.study.budget.trial_timeout else None
+        self._ended(trial_id, End("lost", f"{self.work.hung}; {note} says where" if hung(note) else _death(error)))
 
     def broken_by(self, error: OutOfMemoryError) -> None:
         """Records that Ray ended workers for want of memory, which Tune 2.60 does not survive.
@@ -232,7 +230,10 @@ def _trainable(work: Work, data: Any) -> Any:
     def job(config: dict[str, Any]) -> None:
         _share_gpu(work.study.resources.gpu)
         end = work.run(
-            Job(**config["job"]), ray.get(data), lambda rung: tune.report({"rung": json.dumps(asdict(rung))})
+            Job(**config["job"]),
+            ray.get(data),
+            lambda rung: tune.report({"rung": json.dumps(asdict(rung))}),
+            ends_process(work.study.budget.trial_timeout, work.note),
         )
         tune.report({"end": json.dumps(asdict(end))})
 
