@@ -121,7 +121,7 @@ def check(study: str, settings: tuple[str, ...]) -> None:
     """
     from search.run import load_study
     from search.strategies import draw_evenly
-    from spaces.space import knobs
+    from spaces.knobs import knobs
 
     loaded = load_study(study, settings)
     data = _data(loaded)

@@ -20,7 +20,8 @@ from spaces.components import Shelf
 from spaces.document import StudyError, assign, complaint
 from spaces.files import write_whole
 from spaces.shipped import open_study
-from spaces.space import Switch, knobs
+from spaces.knobs import knobs
+from spaces.space import Switch
 from spaces.study import Study, read_study
 
 CATALOGUE = {

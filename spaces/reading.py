@@ -2,25 +2,36 @@
 
 A knob may be written as a value, as `search` (its declared range), `default`, or a range of its own:
 
-    {uniform: [0, 1]}   {log: [1e-4, 0.1]}   {int: [1, 3]}   {choice: [16, 32]}
+    {uniform: [0, 1]}   {log: [1e-4, 0.1]}   {int: [1, 3]}   {choice: [relu, gelu]}   {ordinal: [16, 32]}
+    {uniform: [0, 1], step: 0.25}            on a grid
+    {log: [1e-4, 0.1], default: 3e-3, confidence: high}         with a belief about where good values lie
+    {either: [0, {log: [1e-4, 0.1]}]}        one of several ways, each a value or a range
+    {same: simclr.temperature}               the value of another knob, here as well
 
-and a component as `search` (all its knobs), `default`, `off`, or a mapping of its knobs.
+and a component as `search` (all its knobs), `default`, `off`, a mapping of its knobs, or `{either: ...}` of those.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from spaces.components import Component, Field, Pick, Shelf, default_space, fields, full_space
-from spaces.document import Node, describe, shown
-from spaces.domains import Choice, Domain, Fixed, Int, Log, Uniform, within
-from spaces.space import Group
+from spaces.document import Node, StudyError, describe, shown
+from spaces.domains import Choice, Domain, Fixed, Int, Log, Ordinal, Prior, Uniform, within
+from spaces.priors import CONFIDENCES
+from spaces.space import Either, Group, Same, Sequence
+from spaces.space import Node as SpaceNode
 
 WORDS = ("search", "default", "off")
-RANGES = ("uniform", "log", "int", "choice")
+RANGES = ("uniform", "log", "int", "choice", "ordinal")
+LISTS = ("choice", "ordinal")  # ranges that are a list of options
+FORMS = (*RANGES, "either", "same")
+LONGEST = 8  # steps of a sequence that may repeat
 LARGEST = 2**63 - 1  # whole number, so that every array holds it
 
 
@@ -62,7 +73,7 @@ def config(node: Node, cls: type) -> Any:
     return _built(cls, {name: value(child, by_name[name]) for name, child in children.items()}, node)
 
 
-def space(node: Node | None, cls: type) -> Group:
+def space(node: Node | None, cls: type) -> Group | Either:
     """The space that a study gives to the knobs of a config class."""
     if node is None or node.value == "default":
         return default_space(cls)
@@ -72,15 +83,55 @@ def space(node: Node | None, cls: type) -> Group:
         allowed, near = (WORDS, node.value) if isinstance(node.value, str) and node.value != "off" else ((), None)
         raise node.wrong(f"expected 'search', 'default' or a mapping of knobs, found {describe(node)}", allowed, near)
     by_name = {f.name: f for f in fields(cls)}
+    if "either" in node.value and "either" not in by_name:
+        return Either({name: space(way, cls) for name, way in _ways(node).items()})
     children = node.known(by_name, "knob")
     parts = {
-        name: domain(children[name], field) if name in children else Fixed(field.default)
+        name: knob(children[name], field) if name in children else Fixed(field.default)
         for name, field in by_name.items()
     }
     settled = {name: part.value for name, part in parts.items() if isinstance(part, Fixed)}
     if len(settled) == len(parts):  # else a check across knobs would judge by defaults that no config has
         _built(cls, settled, node)
     return Group(parts)
+
+
+@dataclass(frozen=True)
+class Wanted(Same):
+    """A knob that is to be the same as another, before it is known which that is: `path` is as the study has it."""
+
+    node: Node
+    field: Field
+
+    def found(self, path: str, target: Domain) -> Same | Fixed:
+        """The same knob, now that the other is found."""
+        bounds = self.field.domain or Fixed(self.field.default)
+        fine = within(target, bounds) if self.field.domain else type(target.grid(2)[0]) is self.field.type
+        if not fine:
+            raise self.node.wrong(f"'{path}' has the range {target}, which does not fit here", str(bounds))
+        return target if isinstance(target, Fixed) else Same(path, target)
+
+
+def knob(node: Node, field: Field) -> SpaceNode:
+    """What a study gives to one knob: a domain, one of several, or that of another knob."""
+    if isinstance(node.value, dict) and "either" in node.value:
+        return Either({name: knob(way, field) for name, way in _ways(node).items()})
+    if isinstance(node.value, dict) and "same" in node.value:
+        (child,) = node.known(("same",), "setting beside 'same'").values()
+        return Wanted(text(child), field.domain or Fixed(field.default), child, field)
+    return domain(node, field)
+
+
+def _ways(node: Node) -> dict[str, Node]:
+    """The ways of an `either`: a list, or a mapping that names them."""
+    (child,) = node.known(("either",), "setting beside 'either'").values()
+    if isinstance(child.value, list):
+        ways = {str(place): way for place, way in enumerate(child.value, 1)}
+    else:
+        ways = dict(child.mapping("a list of ways, or a mapping that names them"))
+    if len(ways) < 2:
+        raise child.wrong("'either' needs two ways at least")
+    return ways
 
 
 def domain(node: Node, field: Field) -> Domain:
@@ -96,35 +147,60 @@ def domain(node: Node, field: Field) -> Domain:
         raise node.wrong("expected one value, found a list", "a value, or {choice: [...]} to search among them")
     if not isinstance(node.value, dict):
         return Fixed(value(node, field))
-    if len(node.value) != 1:
-        raise node.wrong("a range is one of these with its bounds", RANGES)
-    ((kind, bounds),) = node.known(RANGES, "kind of range").items()
-    made = _range(kind, bounds, field)
+    children = node.known((*FORMS, "step", "default", "confidence"), "part of a range")
+    kinds = [kind for kind in RANGES if kind in children]
+    if len(kinds) != 1:
+        raise node.wrong("a range is one of these with its bounds", FORMS)
+    made = _range(kinds[0], children, field, node)
     if field.domain is not None and not within(made, field.domain):
-        raise bounds.wrong(f"the range {made} leaves the declared one", str(field.domain))
+        raise children[kinds[0]].wrong(f"the range {made} leaves the declared one", str(field.domain))
     return made
 
 
-def _range(kind: str, node: Node, field: Field) -> Domain:
-    if not isinstance(node.value, list) or (kind != "choice" and len(node.value) != 2):
-        wanted = "a list of options" if kind == "choice" else "[low, high]"
-        raise node.wrong(f"'{kind}' takes {wanted}, found {describe(node)}")
-    if kind != "choice" and field.type not in (int, float):
-        raise node.wrong(f"'{field.name}' is no number, so it has no '{kind}' range", "{choice: [...]}")
+def _range(kind: str, children: Mapping[str, Node], field: Field, node: Node) -> Domain:
+    """The range of a kind, with its step and its belief."""
+    bounds = children[kind]
+    if not isinstance(bounds.value, list) or (kind not in LISTS and len(bounds.value) != 2):
+        wanted = "a list of options" if kind in LISTS else "[low, high]"
+        raise bounds.wrong(f"'{kind}' takes {wanted}, found {describe(bounds)}")
+    if kind not in LISTS and field.type not in (int, float):
+        raise bounds.wrong(f"'{field.name}' is no number, so it has no '{kind}' range", "{choice: [...]}")
     if kind == "int" and field.type is float:
-        raise node.wrong(f"'{field.name}' takes fractions", "uniform, log, choice")
-    unbounded = Field(field.name, field.type, field.default, None)
-    ends = [value(child, field if kind == "choice" else unbounded) for child in node.value]
+        raise bounds.wrong(f"'{field.name}' takes fractions", "uniform, log, choice, ordinal")
+    free = Field(field.name, field.type, field.default, None)
+    ends = [value(child, field if kind in LISTS else free) for child in bounds.value]
+    more: dict[str, Any] = {}
+    if "step" in children:
+        if kind not in ("uniform", "int"):
+            raise children["step"].wrong(f"'{kind}' has no step", "uniform, int")
+        more["step"] = value(children["step"], free)
+        if more["step"] <= 0:
+            raise children["step"].wrong(f"a step must be above 0, found {more['step']}")
+    if "confidence" in children and "default" not in children:
+        raise children["confidence"].wrong("confidence in what? Say it by 'default'")
+    if "default" in children:
+        more["prior"] = Prior(value(children["default"], free), _confidence(children))
     makers: dict[str, Callable[..., Domain]] = {
         "choice": Choice,
+        "ordinal": Ordinal,
         "uniform": Int if field.type is int else Uniform,
-        "log": (lambda low, high: Int(low, high, log=True)) if field.type is int else Log,
+        "log": partial(Int, log=True) if field.type is int else Log,
         "int": Int,
     }
     try:
-        return makers[kind](*ends)
+        return makers[kind](*ends, **more)
     except ValueError as error:
-        raise node.wrong(str(error)) from None
+        where = children["default"] if "the default" in str(error) else bounds
+        raise where.wrong(str(error)) from None
+
+
+def _confidence(children: Mapping[str, Node]) -> Any:
+    if "confidence" not in children:
+        return Prior.confidence
+    node = children["confidence"]
+    if node.value not in CONFIDENCES:
+        raise node.wrong(f"expected a confidence, found {describe(node)}", CONFIDENCES)
+    return node.value
 
 
 def component(node: Node, shelf: Shelf) -> Component:
@@ -137,7 +213,7 @@ def component(node: Node, shelf: Shelf) -> Component:
     return shelf.load(name)
 
 
-def choices(node: Node, shelf: Shelf) -> tuple[dict[str, Group], dict[str, Component]]:
+def choices(node: Node, shelf: Shelf) -> tuple[dict[str, Group | Either], dict[str, Component]]:
     """The components of a shelf that a node names, each with the space of its knobs.
 
     `search` or `default` take the whole shelf; a name takes that one; a list takes each at its default;
@@ -158,6 +234,36 @@ def choices(node: Node, shelf: Shelf) -> tuple[dict[str, Group], dict[str, Compo
         wanted = dict(node.known(shelf.names(), shelf.kind))
     loaded = {name: shelf.load(name) for name, child in wanted.items() if child.value != "off"}
     return {name: space(wanted[name], found.config) for name, found in loaded.items()}, loaded
+
+
+def sequence(node: Node, shelf: Shelf) -> Sequence:
+    """Which components of a shelf, in which order: `{of: ..., length: [1, 3], repeat: true}`."""
+    children = node.known(("of", "length", "repeat"), "setting of a sequence")
+    if "of" not in children:
+        raise node.wrong("a sequence of what?", "of")
+    steps, _ = choices(children["of"], shelf)
+    if not steps:
+        raise children["of"].wrong(f"no {shelf.kind} is left to choose from", shelf.names())
+    repeat = "repeat" in children and value(children["repeat"], Field("repeat", bool, False, None))
+    most = LONGEST if repeat else len(steps)
+    bounds = Field("length", int, most, Int(0, most))
+    length = _length(children.get("length"), bounds)
+    return Sequence(steps, length, repeat)
+
+
+def _length(node: Node | None, field: Field) -> Int:
+    """How many steps a sequence has: a number, `[low, high]`, or from none to all of them."""
+    if node is None:
+        return Int(0, field.default)
+    ends = node.value if isinstance(node.value, list) else [node, node]
+    if len(ends) != 2:
+        raise node.wrong(f"expected a number or [low, high], found {describe(node)}")
+    try:
+        return Int(*(value(end, field) for end in ends))
+    except ValueError as error:
+        if isinstance(error, StudyError):
+            raise
+        raise node.wrong(str(error)) from None
 
 
 def pick(node: Node, shelf: Shelf) -> Pick:

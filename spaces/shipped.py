@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from spaces.document import Node, StudyError, complaint, parse
+from spaces.inclusion import Open, included
 
 LIBRARY = Path(__file__).parent / "library"
 LARGEST = 2**16  # bytes of a study's file, read in 0.8 s at worst (see MOST_VALUES); a shipped one has 2,000
@@ -20,20 +21,45 @@ def shipped() -> dict[str, Path]:
 
 
 def open_study(name: str) -> Node:
-    """The document of a study, by its shipped name or by the path of its file.
+    """The document of a study, by its shipped name or by the path of its file, with all that it includes.
 
     Raises:
         StudyError: there is no such study, or its file is none, is too large, or is no readable YAML.
     """
+    path = _path(name)
+    return included(_read(name, path), _shown(path), _beside(path))
+
+
+def _beside(path: Path) -> Open:
+    """How a study at a path finds those that it includes: by their names, or by paths that start where it lies."""
+
+    def opened(name: str, node: Node) -> tuple[str, Node]:
+        place = shipped().get(name) or path.parent / Path(name).expanduser()
+        try:
+            return _shown(place), _read(name, place)
+        except StudyError as error:
+            raise node.wrong(f"the study to include cannot be read: {error}") from None
+
+    return opened
+
+
+def _path(name: str) -> Path:
     try:
-        path = shipped().get(name) or Path(name).expanduser()
+        return shipped().get(name) or Path(name).expanduser()
+    except RuntimeError as error:  # ~ of nobody
+        raise StudyError(complaint(name, f"cannot be read: {error}")) from None
+
+
+def _read(name: str, path: Path) -> Node:
+    """The document in a file."""
+    try:
         raw = _content(path, name)
     except StudyError:
         raise
     except FileNotFoundError:
         what = "there is no study of this name and no such file"
         raise StudyError(complaint(name, what, shipped(), near=name)) from None
-    except (OSError, RuntimeError, ValueError) as error:  # ~ of nobody, a name with NUL
+    except (OSError, ValueError) as error:  # a name with NUL
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise StudyError(complaint(name, f"cannot be read: {reason}")) from None
     return parse(_decoded(raw, _shown(path)), _shown(path))

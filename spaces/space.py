@@ -1,20 +1,22 @@
-"""The space of a study: a tree of domains, groups and switches, and the one walk that samples it.
+"""The space of a study: a tree of domains, groups, switches and more, and the one walk that samples it.
 
-A *group* holds parts that all apply; a *switch* holds branches of which one applies, each with its own
-knobs. A *config* is one point of the space, in the shape in which a study writes it:
+A *group* holds parts that all apply; a *switch* holds branches of which one applies, each with its own knobs; an
+*either* holds ways to fill one place, of which one applies; a *sequence* lines up some of its steps. A *config* is
+one point of the space, in the shape in which a study writes it:
 
-    {"method": {"simclr": {"temperature": 0.3}}, "optimizer": {"lr": 0.002}}
+    {"method": {"simclr": {"temperature": 0.3}}, "augmentation": [{"blur": {}}, {"crop": {"scale": 0.4}}]}
 
 Every strategy explores the space by the same `walk`, bringing only its own way to draw a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spaces.domains import Choice, Domain, Fixed, Value
+from spaces.domains import Choice, Domain, Fixed, Int, Value
+from spaces.expressions import Expression
 
 Config = dict[str, Any]
 Draw = Callable[[str, Domain], Value]
@@ -22,9 +24,10 @@ Draw = Callable[[str, Domain], Value]
 
 @dataclass(frozen=True)
 class Group:
-    """Named parts that all apply."""
+    """Named parts that all apply. At the root, `where` says what must hold of a config, by dotted names."""
 
     parts: Mapping[str, Node]
+    where: tuple[Expression, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Switch:
     says that under method `mae` nothing but `vit` may be taken.
     """
 
-    branches: Mapping[str, Group]
+    branches: Mapping[str, Branch]
     only: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def open(self, chosen: Mapping[str, str]) -> tuple[str, ...]:
@@ -47,19 +50,38 @@ class Switch:
         return names
 
 
-Node = Domain | Group | Switch
+@dataclass(frozen=True)
+class Either:
+    """Named ways to fill one place, with a value or with a group of them; a config holds what was filled in alone.
+
+    Which way a config went is told by what fits: where several do, the first, which is as good as any.
+    """
+
+    ways: Mapping[str, Node]
 
 
 @dataclass(frozen=True)
-class Knob:
-    """A place in the space where a value is drawn: its dotted name, its domain, and when it applies.
+class Sequence:
+    """Some of the named steps, `length` of them, one after another; with `repeat`, each as often as it likes.
 
-    `when` gives, for each switch that decides it, the branches of which one must be taken.
+    In a config it is a list. Steps that may repeat have knobs of their own at each place.
     """
 
-    name: str
+    steps: Mapping[str, Branch]
+    length: Int
+    repeat: bool = False
+
+
+@dataclass(frozen=True)
+class Same:
+    """The value of the knob at `path`, of that `domain`, here as well; drawn here where it does not apply there."""
+
+    path: str
     domain: Domain
-    when: Mapping[str, tuple[str, ...]]
+
+
+Branch = Group | Either
+Node = Domain | Group | Switch | Either | Sequence | Same
 
 
 def walk(space: Group, draw: Draw) -> Config:
@@ -67,25 +89,66 @@ def walk(space: Group, draw: Draw) -> Config:
 
     Switches are drawn before what hangs on them, in the order of the study. A switch with one open
     branch, and a fixed value, are not drawn. A switch narrowed by another one is a knob of its own
-    (`architecture[vit|convnext]`), so that a model of it never sees its set of options change.
+    (`architecture[vit|convnext]`), so that a model of it never sees its set of options change. The place i of a
+    sequence is the knob `augmentation.i`; a step that is taken already stands for the next one that is not.
     """
-    chosen: dict[str, str] = {}
+    return _Walk(draw).visit(space, "")
 
-    def visit(node: Node, path: str) -> Any:
+
+class _Walk:
+    """A walk under way: what was chosen at switches, and the values of knobs so far."""
+
+    def __init__(self, draw: Draw) -> None:
+        self.draw, self.chosen = draw, dict[str, str]()
+        self.values: dict[str, Value] = {}
+
+    def visit(self, node: Node, path: str) -> Any:
         match node:
             case Group(parts):
-                return {name: visit(part, f"{path}.{name}" if path else name) for name, part in parts.items()}
+                return {name: self.visit(part, below(path, name)) for name, part in parts.items()}
             case Switch():
-                names = node.open(chosen)
-                branch = names[0] if len(names) == 1 else draw(switch_name(node, path, names), Choice(*names))
-                chosen[path] = branch
-                return {branch: visit(node.branches[branch], f"{path}.{branch}")}
+                names = node.open(self.chosen)
+                branch = self._one(switch_name(node, path, names), names)
+                self.chosen[path] = branch
+                return {branch: self.visit(node.branches[branch], f"{path}.{branch}")}
+            case Either(ways):
+                way = self._one(path, tuple(ways))
+                return self.visit(ways[way], f"{path}.{way}")
+            case Sequence():
+                return self._steps(node, path)
+            case Same(other, domain):
+                return self._value(other, domain)
             case Fixed(value):
                 return value
             case _:
-                return draw(path, node)
+                return self._value(path, node)
 
-    return visit(space, "")
+    def _one(self, name: str, names: tuple[str, ...]) -> str:
+        return names[0] if len(names) == 1 else self.draw(name, Choice(*names))
+
+    def _value(self, path: str, domain: Domain) -> Value:
+        if path not in self.values:
+            self.values[path] = self.draw(path, domain)
+        return self.values[path]
+
+    def _steps(self, node: Sequence, path: str) -> list[Any]:
+        low, high = node.length.low, node.length.high
+        length = low if low == high else self.draw(f"{path}.length", node.length)
+        names, taken = tuple(node.steps), list[str]()
+        for place in range(1, length + 1):
+            name = self._one(f"{path}.{place}", names)
+            while not node.repeat and name in taken:
+                name = names[(names.index(name) + 1) % len(names)]
+            taken.append(name)
+        return [
+            {name: self.visit(node.steps[name], step_path(node, path, place, name))}
+            for place, name in enumerate(taken, 1)
+        ]
+
+
+def below(path: str, name: str) -> str:
+    """The dotted path of a part."""
+    return f"{path}.{name}" if path else name
 
 
 def switch_name(switch: Switch, path: str, names: tuple[str, ...]) -> str:
@@ -93,53 +156,9 @@ def switch_name(switch: Switch, path: str, names: tuple[str, ...]) -> str:
     return path if len(names) == len(switch.branches) else f"{path}[{'|'.join(names)}]"
 
 
-def knobs(space: Group) -> list[Knob]:
-    """Every knob that some config of `space` draws, in the order of the walk, without repetition."""
-    found: dict[str, Knob] = {}
-    switches = dict(_switches(space, ""))
-
-    def visit(node: Node, path: str, when: dict[str, tuple[str, ...]]) -> None:
-        match node:
-            case Group(parts):
-                for name, part in parts.items():
-                    visit(part, f"{path}.{name}" if path else name, when)
-            case Switch():
-                openings = _openings(node, switches)
-                for names, others in openings.items():
-                    if len(names) > 1:
-                        name = switch_name(node, path, names)
-                        found.setdefault(name, Knob(name, Choice(*names), {**when, **others}))
-                for branch, part in node.branches.items():
-                    if any(branch in names for names in openings):
-                        visit(part, f"{path}.{branch}", {**when, path: (branch,)})
-            case Fixed():
-                pass
-            case _:
-                found.setdefault(path, Knob(path, node, when))
-
-    visit(space, "", {})
-    return list(found.values())
-
-
-def _switches(node: Node, path: str) -> Iterator[tuple[str, Switch]]:
-    if isinstance(node, Switch):
-        yield path, node
-    children = node.parts if isinstance(node, Group) else node.branches if isinstance(node, Switch) else {}
-    for name, child in children.items():
-        yield from _switches(child, f"{path}.{name}" if path else name)
-
-
-def _openings(switch: Switch, switches: Mapping[str, Switch]) -> dict[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """The sets of branches that may be open in `switch`, each with the branches of other switches that it needs."""
-    settings: list[dict[str, str]] = [{}]
-    for other in switch.only:
-        settings = [{**s, other: branch} for s in settings for branch in switches[other].branches]
-    openings: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {}
-    for names in dict.fromkeys(switch.open(s) for s in settings):
-        leading = [s for s in settings if switch.open(s) == names]
-        needed = {other: tuple(dict.fromkeys(s[other] for s in leading)) for other in switch.only}
-        openings[names] = {o: taken for o, taken in needed.items() if len(taken) < len(switches[o].branches)}
-    return openings
+def step_path(node: Sequence, path: str, place: int, name: str) -> str:
+    """Where the knobs of a step stand."""
+    return f"{path}.{place}.{name}" if node.repeat else f"{path}.{name}"
 
 
 def flat(space: Group, config: Config) -> dict[str, Value]:
@@ -150,13 +169,82 @@ def flat(space: Group, config: Config) -> dict[str, Value]:
         match node:
             case Group(parts):
                 for name, child in parts.items():
-                    visit(child, part[name], f"{path}.{name}" if path else name)
+                    visit(child, part[name], below(path, name))
             case Switch(branches):
                 (branch,) = part
                 values[path] = branch
                 visit(branches[branch], part[branch], f"{path}.{branch}")
+            case Either(ways):
+                way = next(name for name, way in ways.items() if fits(way, part))
+                values[path] = way
+                visit(ways[way], part, f"{path}.{way}")
+            case Sequence(steps):
+                values[f"{path}.length"] = len(part)
+                for place, step in enumerate(part, 1):
+                    (name,) = step
+                    values[f"{path}.{place}"] = name
+                    visit(steps[name], step[name], step_path(node, path, place, name))
+            case Same(other):
+                values[other] = part
             case _:
                 values[path] = part
 
     visit(space, config, "")
     return values
+
+
+def fits(node: Node, part: Any) -> bool:
+    """Whether a part of a config is one that the node could have given (but for narrowed switches and `where`)."""
+    match node:
+        case Group(parts):
+            return isinstance(part, dict) and part.keys() == parts.keys() and all(fits(parts[n], part[n]) for n in part)
+        case Switch(branches):
+            return (
+                isinstance(part, dict)
+                and len(part) == 1
+                and all(n in branches and fits(branches[n], part[n]) for n in part)
+            )
+        case Either(ways):
+            return any(fits(way, part) for way in ways.values())
+        case Sequence(steps, length, repeat):
+            if not (isinstance(part, list) and length.contains(len(part)) and all(len(step) == 1 for step in part)):
+                return False
+            names = [next(iter(step)) for step in part]
+            distinct = repeat or len(set(names)) == len(names)
+            return distinct and all(n in steps and fits(steps[n], step[n]) for n, step in zip(names, part, strict=True))
+        case Same(_, domain):
+            return domain.contains(part)
+        case _:
+            return node.contains(part)
+
+
+def draws(space: Group, config: Config) -> dict[str, tuple[Domain, Value]]:
+    """What a walk must have drawn to arrive at a config: name to domain and value."""
+    values, found = flat(space, config), {}
+
+    def draw(name: str, domain: Domain) -> Value:
+        value = values[name.partition("[")[0]]
+        found[name] = domain, value
+        return value
+
+    walk(space, draw)
+    return found
+
+
+def allowed(space: Group, config: Config) -> bool:
+    """Whether a config keeps to the constraints of its space; one about a knob that does not apply is kept."""
+    if not space.where:
+        return True
+    values = {**flat(space, config), **leaves(config)}  # by either name; the place of an `either` means its value
+    return all(expression.holds(values) for expression in space.where)
+
+
+def leaves(config: Config, path: str = "") -> dict[str, Value]:
+    """The values of a config by the dotted paths at which they stand in it, but for those in lists."""
+    found: dict[str, Value] = {}
+    for name, part in config.items():
+        if isinstance(part, dict):
+            found |= leaves(part, below(path, name))
+        elif not isinstance(part, list):
+            found[below(path, name)] = part
+    return found

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import numpy as np
+
 from spaces import reading
 from spaces.components import Catalogue, Component, Pick
-from spaces.document import Node, shown
-from spaces.domains import Choice, Int, Uniform
-from spaces.space import Group, Switch
+from spaces.document import Node, StudyError, shown
+from spaces.domains import Domain, Int, Uniform
+from spaces.expressions import parse, resolve
+from spaces.goal import Goal, read_goal
+from spaces.knobs import knobs
+from spaces.space import Config, Either, Group, Same, Sequence, Switch, allowed, below, leaves, step_path, walk
 from spaces.space import Node as SpaceNode
 
 
@@ -64,27 +69,10 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Aim:
-    """What is optimised, and the seed of everything that is drawn."""
+class Draws:
+    """Where everything that is drawn comes from."""
 
-    metric: str = ""  # empty: the objective's own first choice
-    mode: Annotated[str, Choice("auto", "max", "min")] = "auto"  # auto: as the metric says
     seed: Annotated[int, Int(0, 2**31 - 1)] = 0
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a search is after: a metric at the end of `epochs`, the more the better (`max`) or the less (`min`)."""
-
-    metric: str
-    mode: str
-    epochs: int
-    seed: int = 0
-
-    @property
-    def sign(self) -> int:
-        """1 to maximise, -1 to minimise: times a value, more is better."""
-        return 1 if self.mode == "max" else -1
 
 
 @dataclass(frozen=True)
@@ -105,6 +93,7 @@ class Study:
     document: Node = field(repr=False, compare=False)
 
 
+SEARCH = ("strategy", "scheduler", "metric", "mode", "subject_to", "warm_start")
 SECTIONS = ("name", "about", "objective", "data", "space", "probe", "budget", "search", "resources")
 LONGEST_NAME = 64
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")  # some file systems drop a dot at the end
@@ -130,8 +119,8 @@ def read_study(document: Node, catalogue: Catalogue) -> Study:
     data = _data(sections.get("data"), document, catalogue, terms.DATA)
     space = read_space(sections.get("space"), document, terms.PARTS, catalogue)
     search = sections.get("search", Node({}, document.origin, "search"))
-    search.known([*reading.names(Aim), "strategy", "scheduler"], "search setting")
-    aim = reading.config(_without(search, "strategy", "scheduler"), Aim)
+    search.known([*reading.names(Draws), *SEARCH], "search setting")
+    seed = reading.config(_without(search, *SEARCH), Draws).seed
     budget = _section(sections, "budget", Budget, document)
     return Study(
         name=name,
@@ -143,16 +132,17 @@ def read_study(document: Node, catalogue: Catalogue) -> Study:
         budget=budget,
         strategy=_pick(search, "strategy", "tpe", catalogue),
         scheduler=_pick(search, "scheduler", "asha", catalogue),
-        goal=_goal(search, aim, terms.METRICS, budget.epochs),
+        goal=read_goal(search, terms.METRICS, budget.epochs, seed),
         resources=_section(sections, "resources", Resources, document),
         document=document,
     )
 
 
 def read_space(node: Node | None, document: Node, parts: Mapping[str, Part], catalogue: Catalogue) -> Group:
-    """The space under `node`: each part that the objective declares, as the study or its default has it."""
+    """The space under `node`: each part that the objective declares, as the study or its default has it, and what
+    must hold of it (`where`)."""
     node = node or Node({}, document.origin, "space")
-    given = node.known(parts, "space part")
+    given = node.known((*parts, "where"), "space part")
     tree: dict[str, SpaceNode] = {}
     branches: dict[str, dict[str, Component]] = {}
     for name, part in parts.items():
@@ -165,6 +155,10 @@ def read_space(node: Node | None, document: Node, parts: Mapping[str, Part], cat
             raise node.wrong(f"the space names no {name}", shelf.names())
         path = f"space.{name}"
         child = child or Node({n: Node("default", node.origin, f"{path}.{n}") for n in part.default}, node.origin, path)
+        if isinstance(part, SomeOf) and isinstance(child.value, dict) and "sequence" in child.value:
+            (steps,) = child.known(("sequence",), "setting beside 'sequence'").values()
+            tree[name] = reading.sequence(steps, shelf)
+            continue
         options, branches[name] = reading.choices(child, shelf)
         if isinstance(part, SomeOf):
             tree[name] = Group(options)
@@ -172,7 +166,103 @@ def read_space(node: Node | None, document: Node, parts: Mapping[str, Part], cat
         if not options:
             raise child.wrong(f"no {name} is left to choose from", shelf.names())
         tree[name] = Switch(options, _compatible(part.serves, branches, child) if part.serves else {})
-    return Group(tree)
+    return constrained(united(Group(tree)), given.get("where"))
+
+
+def united(space: Group) -> Group:
+    """The space with each knob that is to be the same as another tied to it."""
+    targets = dict(_domains(space, ""))
+
+    def tied(node: SpaceNode) -> SpaceNode:
+        match node:
+            case reading.Wanted():
+                try:
+                    path = resolve(node.path, list(targets))
+                except ValueError as error:
+                    raise node.node.wrong(f"no knob to be the same as: {error}") from None
+                return node.found(path, targets[path])
+            case Group(parts):
+                return Group({name: tied(part) for name, part in parts.items()})
+            case Switch(branches, only):
+                return Switch({name: tied(branch) for name, branch in branches.items()}, only)  # type: ignore[misc]
+            case Either(ways):
+                return Either({name: tied(way) for name, way in ways.items()})
+            case Sequence(steps, length, repeat):
+                return Sequence({name: tied(step) for name, step in steps.items()}, length, repeat)  # type: ignore[misc]
+        return node
+
+    return Group({name: tied(part) for name, part in space.parts.items()})
+
+
+def _domains(node: SpaceNode, path: str) -> Iterator[tuple[str, Domain]]:
+    """Every place with a value of its own, drawn or settled, by its dotted name."""
+    match node:
+        case Group(children) | Switch(children) | Either(children):
+            for name, child in children.items():
+                yield from _domains(child, below(path, name))
+        case Sequence(steps, _, repeat):
+            for name, child in steps.items() if not repeat else ():
+                yield from _domains(child, step_path(node, path, 0, name))
+        case Same():
+            pass
+        case _:
+            yield path, node
+
+
+def constrained(space: Group, node: Node | None) -> Group:
+    """The space with the conditions that a study states about it.
+
+    Raises:
+        StudyError: one that cannot be read, or all of them together let next to nothing through.
+    """
+    if node is None:
+        return space
+    known = list(dict.fromkeys(_nameable(space)))
+    where = []
+    for item in node.value if isinstance(node.value, list) else [node]:
+        try:
+            where.append(parse(reading.text(item), known))
+        except StudyError:
+            raise
+        except ValueError as error:
+            raise item.wrong(f"'{shown(str(item.value))}' is no condition on knobs: {error}") from None
+    made = Group(space.parts, tuple(where))
+    if not satisfiable(made):
+        kept = ", ".join(f"'{rule.text}' by {_share(Group(space.parts, (rule,))):.1%}" for rule in where)
+        raise node.wrong(f"of {TRIES} configs drawn at random none keeps to this: {kept}", "conditions that can be met")
+    return made
+
+
+def _nameable(space: Group) -> Iterator[str]:
+    """What conditions may speak of: knobs, settled values, switches; below an `either`, also without its ways."""
+    drawn = [knob.name.partition("[")[0] for knob in knobs(space)]
+    yield from (
+        *dict(_domains(space, "")),
+        *drawn,
+        *(n for n, part in space.parts.items() if isinstance(part, Switch)),
+    )
+    eithers = [path for path in drawn if any(other.startswith(f"{path}.") for other in drawn)]
+    rng = np.random.default_rng(0)
+    for _ in range(TRIES // 10 if eithers else 0):
+        yield from leaves(walk(space, lambda name, domain: domain.sample(rng)))
+
+
+TRIES = 2000  # configs drawn to see whether conditions can be met
+
+
+def satisfiable(space: Group) -> bool:
+    """Whether random draws find a config that is allowed."""
+    return any(allowed(space, config) for config in _sampled(space))
+
+
+def _share(space: Group) -> float:
+    """The share of configs that is allowed."""
+    return sum(allowed(space, config) for config in _sampled(space)) / TRIES
+
+
+def _sampled(space: Group) -> Iterator[Config]:
+    rng = np.random.default_rng(0)
+    return (walk(space, lambda name, domain: domain.sample(rng)) for _ in range(TRIES))
 
 
 def _compatible(
@@ -225,11 +315,3 @@ def _section(sections: Mapping[str, Node], name: str, config: type, document: No
 
 def _without(node: Node, *names: str) -> Node:
     return Node({k: v for k, v in node.value.items() if k not in names}, node.origin, node.path)
-
-
-def _goal(search: Node, aim: Aim, metrics: Mapping[str, Any], epochs: int) -> Goal:
-    metric = aim.metric or next(iter(metrics))
-    node = search.value.get("metric", search)
-    if metric not in metrics:
-        raise node.wrong(f"no probe gives the metric '{metric}'", metrics, near=metric)
-    return Goal(metric, metrics[metric].mode if aim.mode == "auto" else aim.mode, epochs, aim.seed)

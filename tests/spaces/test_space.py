@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces.domains import Choice, Domain, Fixed, Int, Log, Uniform, Value
-from spaces.space import Config, Group, Knob, Node, Switch, flat, knobs, walk
+from spaces.knobs import Knob, knobs
+from spaces.space import Config, Group, Node, Switch, flat, walk
 
 steady = settings(max_examples=60, deadline=None, derandomize=True)
 NAMES = st.sampled_from("pqrstuv")

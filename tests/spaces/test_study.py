@@ -11,7 +11,8 @@ import pytest
 from spaces.components import Catalogue, fields
 from spaces.document import assign, parse
 from spaces.domains import Choice, Fixed, Int, Log, Uniform
-from spaces.space import Group, Switch, knobs
+from spaces.knobs import knobs
+from spaces.space import Group, Switch
 from spaces.study import Budget, Goal, Resources, Study, read_study
 
 Edit = Callable[[int, str], str]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from spaces.components import Catalogue
 from spaces.document import Node, StudyError, parse
-from spaces.space import knobs
+from spaces.knobs import knobs
 from spaces.study import Study, read_study
 
 Edit = Callable[[int, str], str]
@@ -70,7 +70,7 @@ WRONG: list[tuple[Any, ...]] = [
     (11, "  optimizer: off", "11: space.optimizer", "'search', 'default' or a mapping of knobs, found the text 'off'"),
     (11, "  optimizer: [lr]", "11: space.optimizer", "a mapping of knobs, found a list of 1"),
     (11, "  optimizer: {lr: off}", "11: space.optimizer.lr", "expected a number, found the text 'off'", "1e-05 .. 1"),
-    (11, "  optimizer: {lr: {lin: [0, 1]}}", "11: space.optimizer.lr.lin", "no kind of range 'lin'", "uniform, log"),
+    (11, "  optimizer: {lr: {lin: [0, 1]}}", "11: space.optimizer.lr.lin", "no part of a range 'lin'", "uniform, log"),
     (11, "  optimizer: {batch: 17}", "11: space.optimizer.batch", "17 is out of bounds", "16 | 32 | 64"),
     (11, "  optimizer: {batch: {int: [16, 64]}}", "11: space.optimizer.batch.int", "16 .. 64 leaves", "16 | 32 | 64"),
     # the other sections
@@ -85,8 +85,8 @@ WRONG: list[tuple[Any, ...]] = [
     (13, "budget: [8, 9]", "13: budget", "expected a mapping of settings, found a list of 2"),
     (14, "search: tree", "14: search", "expected a mapping of search settings, found the text 'tree'"),
     (14, "search: {metric: acuracy}", "14: search.metric", "the metric 'acuracy'", "did you mean 'accuracy'?"),
-    (14, "search: {metric: 3}", "14: search.metric", "expected text, found the number 3"),
-    (14, "search: {mode: maximum}", "14: search.mode", "'maximum' is out of bounds", "max", "did you mean 'max'?"),
+    (14, "search: {metric: 3}", "14: search.metric", "expected the name of a metric, found the number 3"),
+    (14, "search: {mode: maximum}", "14: search.mode", "expected a mode, found the text 'maximum'", "max", "did you mean 'max'?"),
     (14, "search: {seed: -1}", "14: search.seed", "-1 is out of bounds", "0 .. 2147483647"),
     (14, "search: {startegy: tree}", "14: search.startegy", "'startegy'", "did you mean 'strategy'?"),
     (14, "search: {strategy: tre}", "14: search.strategy", "no strategy 'tre'", "did you mean 'tree'?"),
@@ -116,7 +116,7 @@ WRONG: list[tuple[Any, ...]] = [
         ("temperature", "[0.1, 1]", "", "expected one value, found a list", "{choice: [...]}"),
         ("temperature", "{}", "", "a range is one of these", "uniform, log, int, choice"),
         ("temperature", "{log: [0.1, 1], uniform: [0, 1]}", "", "a range is one of these"),
-        ("temperature", "{lgo: [0.1, 1]}", ".lgo", "no kind of range 'lgo'", "did you mean 'log'?"),
+        ("temperature", "{lgo: [0.1, 1]}", ".lgo", "no part of a range 'lgo'", "did you mean 'log'?"),
         ("temperature", "{log: 0.1}", ".log", "'log' takes [low, high], found the number 0.1"),
         ("temperature", "{log: [0.1]}", ".log", "'log' takes [low, high], found a list of 1"),
         ("temperature", "{log: [0.1, 0.2, 0.3]}", ".log", "'log' takes [low, high], found a list of 3"),

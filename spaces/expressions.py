@@ -1,0 +1,203 @@
+"""Conditions that a study states about knobs or metrics: `crop.min < crop.max`, `method != 'mae' or width < 64`.
+
+An expression is parsed into a small tree of numbers, words, names, arithmetic, comparisons and `and`, `or`, `not`;
+nothing else has a meaning here, and nothing is ever run. Arithmetic is that of floats.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+LONGEST = 1000  # characters
+DEEPEST = 20  # levels
+
+ARITHMETIC: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: math.pow,
+}
+COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.In: lambda value, options: value in options,
+    ast.NotIn: lambda value, options: value not in options,
+}
+GRAMMAR = "numbers, 'words', names, + - * / // % **, < <= > >= == != in, and, or, not, parentheses"
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A condition on named values.
+
+    Args:
+        text: as it was written.
+        names: each name in it, and the full name of the value that it stands for.
+    """
+
+    text: str
+    names: tuple[tuple[str, str], ...]
+    tree: ast.expr = field(repr=False, compare=False)
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether the condition is met. Where a name has no value it asks for nothing; where it has no meaning (a
+        division by zero, a word compared with a number) it is not met."""
+        known = {name: values[full] for name, full in self.names if full in values}
+        if len(known) < len(self.names):
+            return True
+        try:
+            return bool(_value(self.tree, known))
+        except (ArithmeticError, TypeError, ValueError):
+            return False
+
+    def excess(self, values: Mapping[str, Any]) -> float:
+        """By how much a comparison of two numbers is missed, relative to the second; 0 where it holds, else 1 where
+        the condition is of another shape. Infinite where a name has no value."""
+        known = {name: values[full] for name, full in self.names if full in values}
+        if len(known) < len(self.names):
+            return math.inf
+        if self.holds(values):
+            return 0.0
+        match self.tree:
+            case ast.Compare(left=left, ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()], comparators=[right]):
+                try:
+                    low, high = _value(left, known), _value(right, known)
+                    gap = abs(low - high)
+                    return max(gap / max(abs(high), 1e-12), 1e-12) if math.isfinite(gap) else 1.0
+                except (ArithmeticError, TypeError, ValueError):
+                    return 1.0
+        return 1.0
+
+
+def parse(text: str, known: Sequence[str]) -> Expression:
+    """The condition that a text states about the values called `known`; the last parts of a dotted name are enough
+    where they fit one alone.
+
+    Raises:
+        ValueError: the text is no such condition, or a name means nothing or several things.
+    """
+    if len(text) > LONGEST:
+        raise ValueError(f"it is longer than {LONGEST} characters")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        message = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ValueError(f"it cannot be read: {message}") from None
+    names = dict.fromkeys(_names(tree, 0))
+    if not names:
+        raise ValueError("it speaks of no knob or metric")
+    if not isinstance(tree, (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Name, ast.Attribute)):
+        raise ValueError("it is no condition; compare something with something")
+    return Expression(text.strip(), tuple((name, resolve(name, known)) for name in names), tree)
+
+
+def resolve(name: str, known: Sequence[str]) -> str:
+    """The one of the `known` dotted names that a name means: itself, or the only one that ends so.
+
+    Raises:
+        ValueError: there is none, or several; the message names the nearest.
+    """
+    if name in known:
+        return name
+    found = [full for full in known if full.endswith(f".{name}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"'{name}' may be {' or '.join(found[:4])}; say which")
+    tails = {tail: full for full in known for tail in _tails(full)}
+    near = get_close_matches(name, list(tails), n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(list(known)[:12])}"
+    raise ValueError(f"there is no '{name}'{hint}")
+
+
+def _tails(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    return (".".join(parts[i:]) for i in range(len(parts)))
+
+
+def _dotted(node: ast.expr) -> str:
+    """The name that a node spells, or nothing."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=name):
+            before = _dotted(value)
+            return f"{before}.{name}" if before else ""
+    return ""
+
+
+def _names(node: ast.expr, depth: int) -> Iterator[str]:
+    """The names in a tree, which is checked on the way."""
+    if depth > DEEPEST:
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+    if name := _dotted(node):
+        yield name
+        return
+    for child in _children(node):
+        yield from _names(child, depth + 1)
+
+
+def _children(node: ast.expr) -> list[ast.expr]:
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str() as value):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError("a number in it is too large")
+            return []
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in ARITHMETIC:
+            return [left, right]
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Not(), operand=operand):
+            return [operand]
+        case ast.BoolOp(values=values):
+            return values
+        case ast.Compare(left=left, ops=ops, comparators=right) if all(type(op) in COMPARISONS for op in ops):
+            return [left, *right]
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            return elements
+        case ast.Call():
+            raise ValueError(f"nothing can be called in it; it may have {GRAMMAR}")
+    raise ValueError(f"'{ast.unparse(node)[:40]}' has no meaning in it; it may have {GRAMMAR}")
+
+
+def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
+    """The value of a checked tree."""
+    if name := _dotted(node):
+        return known[name]
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.BinOp(left=left, op=op, right=right):
+            return ARITHMETIC[type(op)](_number(_value(left, known)), _number(_value(right, known)))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _value(operand, known)
+        case ast.UnaryOp(op=op, operand=operand):
+            number = _number(_value(operand, known))
+            return -number if isinstance(op, ast.USub) else number
+        case ast.BoolOp(op=ast.And(), values=values):
+            return all(_value(value, known) for value in values)
+        case ast.BoolOp(values=values):
+            return any(_value(value, known) for value in values)
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            return [_value(element, known) for element in elements]
+        case ast.Compare(left=left, ops=ops, comparators=right):
+            sides = [_value(side, known) for side in (left, *right)]
+            return all(COMPARISONS[type(op)](sides[i], sides[i + 1]) for i, op in enumerate(ops))
+    raise TypeError(f"unchecked expression: {node}")
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):
+        raise TypeError("a word is no number")
+    return float(value)
