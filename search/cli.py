@@ -109,34 +109,28 @@ def list_() -> None:
 
 @main.command()
 @click.argument("study")
+@click.option("--sample", type=click.IntRange(1, 1000), default=1, metavar="N", help="How many configs to draw.")
 @SET
-def check(study: str, settings: tuple[str, ...]) -> None:
+def check(study: str, sample: int, settings: tuple[str, ...]) -> None:
     """Check STUDY (a shipped study's name or a YAML file) without running it.
 
-    Prints every knob with its range and when it applies, and one config drawn from the space.
+    Prints every knob with its range and when it applies, how large the space is, and configs drawn from it.
 
     \b
       pretune check my-study.yaml
+      pretune check quickstart --sample 5
       pretune check quickstart --set budget.epochs=9
     """
+    from search.compare.overview import overview
     from search.run import load_study
     from search.strategies import draw_evenly
-    from spaces.knobs import knobs
 
     loaded = load_study(study, settings)
     data = _data(loaded)
-    goal = loaded.goal
-    click.echo(
-        f"{loaded.name}: {goal.mode}imise {goal.metric} in {loaded.budget.trials} trials of {goal.epochs} epochs"
-    )
-    if data is not None:
-        click.echo(f"data: {data.summary()}")
-    click.echo()
-    for knob in knobs(loaded.space):
-        when = " and ".join(f"{name} is {' or '.join(values)}" for name, values in knob.when.items())
-        click.echo(f"  {knob.name:<40} {knob.domain!s:<36} {f'when {when}' if when else ''}".rstrip())
-    click.echo("\none config of the space:")
-    click.echo(json.dumps(draw_evenly(loaded.space, goal.seed, 0), indent=2))
+    click.echo("\n".join(overview(loaded, data)))
+    click.echo("\none config of the space:" if sample == 1 else f"\n{sample} configs of the space:")
+    for number in range(sample):
+        click.echo(json.dumps(draw_evenly(loaded.space, loaded.goal.seed, number), indent=2 if sample == 1 else None))
 
 
 @main.command()

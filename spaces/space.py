@@ -218,6 +218,14 @@ def fits(node: Node, part: Any) -> bool:
             return node.contains(part)
 
 
+def settled(branch: Branch) -> dict[str, Value]:
+    """The knobs of a component that have one value whatever is drawn."""
+    if isinstance(branch, Group):
+        return {name: part.value for name, part in branch.parts.items() if isinstance(part, Fixed)}
+    first, *others = (settled(way) for way in branch.ways.values() if isinstance(way, (Group, Either)))
+    return {n: v for n, v in first.items() if all(n in other and other[n] == v for other in others)}
+
+
 def draws(space: Group, config: Config) -> dict[str, tuple[Domain, Value]]:
     """What a walk must have drawn to arrive at a config: name to domain and value."""
     values, found = flat(space, config), {}

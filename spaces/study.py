@@ -90,6 +90,7 @@ class Study:
     scheduler: Pick
     goal: Goal
     resources: Resources
+    warm_start: tuple[Node, ...]  # the folders of earlier runs to learn from
     document: Node = field(repr=False, compare=False)
 
 
@@ -134,6 +135,7 @@ def read_study(document: Node, catalogue: Catalogue) -> Study:
         scheduler=_pick(search, "scheduler", "asha", catalogue),
         goal=read_goal(search, terms.METRICS, budget.epochs, seed),
         resources=_section(sections, "resources", Resources, document),
+        warm_start=_paths(search.value.get("warm_start")),
         document=document,
     )
 
@@ -228,7 +230,7 @@ def constrained(space: Group, node: Node | None) -> Group:
             raise item.wrong(f"'{shown(str(item.value))}' is no condition on knobs: {error}") from None
     made = Group(space.parts, tuple(where))
     if not satisfiable(made):
-        kept = ", ".join(f"'{rule.text}' by {_share(Group(space.parts, (rule,))):.1%}" for rule in where)
+        kept = ", ".join(f"'{rule.text}' by {kept_share(Group(space.parts, (rule,))):.1%}" for rule in where)
         raise node.wrong(f"of {TRIES} configs drawn at random none keeps to this: {kept}", "conditions that can be met")
     return made
 
@@ -255,7 +257,7 @@ def satisfiable(space: Group) -> bool:
     return any(allowed(space, config) for config in _sampled(space))
 
 
-def _share(space: Group) -> float:
+def kept_share(space: Group) -> float:
     """The share of configs that is allowed."""
     return sum(allowed(space, config) for config in _sampled(space)) / TRIES
 
@@ -315,3 +317,11 @@ def _section(sections: Mapping[str, Node], name: str, config: type, document: No
 
 def _without(node: Node, *names: str) -> Node:
     return Node({k: v for k, v in node.value.items() if k not in names}, node.origin, node.path)
+
+
+def _paths(node: Node | None) -> tuple[Node, ...]:
+    """The paths at a node that is one or a list of them."""
+    items = [] if node is None else node.value if isinstance(node.value, list) else [node]
+    for item in items:
+        reading.text(item)
+    return tuple(items)

@@ -28,8 +28,7 @@ from objectives.optimizer import Optimizer
 from objectives.pretraining import Pretraining, steps_per_epoch
 from spaces.components import Component
 from spaces.document import Node
-from spaces.domains import Fixed
-from spaces.space import Switch
+from spaces.space import Switch, settled
 from spaces.study import OneOf, SomeOf, Study
 
 
@@ -46,6 +45,7 @@ PARTS = {
     "architecture": OneOf("architecture", default=("resnet",), serves="method"),
     "optimizer": Optimizer,
 }
+TUNABLE = ("augmentation", "second_view", *(f"optimizer.{knob}" for knob in ("lr", "weight_decay", "momentum", "clip")))
 METRICS = probes.METRICS
 Probe = probes.Config
 LOAD = """\
@@ -185,8 +185,9 @@ def _built(config: dict[str, Any], kind: str) -> partial[Any]:
 def _views(config: dict[str, Any], number: int) -> Views:
     """The augmentation of view `number`: the second's own where a study states one, else the common one."""
     chosen = (number % 2 == 1 and config["second_view"]) or config["augmentation"]
-    shelf = {name: SHELVES["augmentation"].load(name) for name in chosen}
-    return Views([shelf[name].build(shelf[name].config(**knobs)) for name, knobs in chosen.items()])
+    steps = chosen.items() if isinstance(chosen, dict) else [step for one in chosen for step in one.items()]
+    shelf = {name: SHELVES["augmentation"].load(name) for name, _ in steps}
+    return Views([shelf[name].build(shelf[name].config(**knobs)) for name, knobs in steps])
 
 
 def check(study: Study, data: Images) -> None:
@@ -236,7 +237,6 @@ def _components(study: Study, kind: str) -> list[tuple[Node, Component, Any]]:
     found = []
     for name, group in switch.branches.items():
         component = SHELVES[kind].load(name)
-        settled = {knob: d.value for knob, d in group.parts.items() if isinstance(d, Fixed)}
         node = place.value.get(name, place) if isinstance(place.value, dict) else place
-        found.append((node, component, component.config(**settled)))
+        found.append((node, component, component.config(**settled(group))))
     return found

@@ -63,11 +63,17 @@ def as_csv(history: History) -> str:
 
 
 def dotted(config: Config, path: str = "") -> dict[str, Any]:
-    """The leaves of a config by their dotted paths; an empty group counts as a leaf, for a branch without knobs."""
+    """The leaves of a config by their dotted paths, the steps of a sequence by their places (from 1); an empty group
+    counts as a leaf, for a branch without knobs."""
     leaves: dict[str, Any] = {}
     for name, value in config.items():
         below = f"{path}.{name}" if path else name
-        leaves |= dotted(value, below) if isinstance(value, dict) and value else {below: value if value != {} else True}
+        if isinstance(value, list):
+            leaves |= dotted({str(place): step for place, step in enumerate(value, 1)}, below)
+        elif isinstance(value, dict) and value:
+            leaves |= dotted(value, below)
+        else:
+            leaves[below] = value if value != {} else True
     return leaves
 
 

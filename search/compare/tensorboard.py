@@ -47,6 +47,7 @@ from search.compare.projector import plugins, write_maps
 from search.compare.table import HELD_OUT
 from search.folder import Folder
 from search.ledger import Event, History, Trial, read
+from spaces.columns import cell
 from spaces.document import StudyError, complaint, shown
 from spaces.domains import Value
 from spaces.space import Config
@@ -207,14 +208,9 @@ def _values(header: Header, config: Config) -> dict[str, Value]:
 
     A settled switch is told too: a run beside this one may leave it open.
     """
-    values = {}
-    for name in [*header["switches"], *(knob["name"] for knob in header["knobs"])]:
-        place: Any = config
-        for part in _plain(name).split("."):
-            place = place.get(part) if isinstance(place, dict) else None
-        if place is not None:
-            values[_column(name, header)] = next(iter(place)) if isinstance(place, dict) else place
-    return values
+    names = [*header["switches"], *(knob["name"] for knob in header["knobs"])]
+    found = {_column(name, header): cell(config, name) for name in names}
+    return {column: value for column, value in found.items() if value is not None}
 
 
 def _column(name: str, header: Header) -> str:
