@@ -16,7 +16,8 @@ import numpy as np
 
 Value = Any  # what a knob can be set to: bool, int, float or str
 MANY = 100_000  # values that are looked at one by one
-ROUNDING = 1e-9  # of a step: how near a value must lie to one of the grid
+ROUNDING = 1e-6  # of a step: how near a value must lie to one of the grid
+FINEST = 1e-9  # of the larger bound: a step, so that rounding stays well below the above
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def _ordered(low: float, high: float) -> None:
         raise ValueError(f"bounds must be finite, got [{low}, {high}]")
     if low > high:
         raise ValueError(f"the lower bound must not exceed the upper one, got [{low}, {high}]")
+    if not math.isfinite(high - low):
+        raise ValueError(f"the bounds are too far apart, got [{low}, {high}]")
 
 
 def _number(value: Value) -> bool:
@@ -56,6 +59,8 @@ class Uniform:
         _ordered(self.low, self.high)
         if not 0 <= self.step < math.inf:
             raise ValueError(f"a step must be above 0, got {self.step}")
+        if 0 < self.step < FINEST * max(abs(self.low), abs(self.high)):
+            raise ValueError(f"the step {self.step} is too small for [{self.low}, {self.high}]")
         _believed(self)
 
     @property
@@ -94,7 +99,8 @@ class Uniform:
         return round((value - self.low) / self.step)
 
     def _at(self, place: int) -> float:
-        return min(float(f"{self.low + place * self.step:.12g}"), self.high)  # 0.3, not 0.30000000000000004
+        digits = 12 - math.floor(math.log10(self.step))  # 0.3, not 0.30000000000000004
+        return min(max(round(self.low + place * self.step, digits), self.low), self.high)
 
     def __str__(self) -> str:
         return f"{self.low:.12g} .. {self.high:.12g}" + (f" (step {self.step:.12g})" if self.step else "")
@@ -165,7 +171,7 @@ class Int:
         _believed(self)
 
     @property
-    def size(self) -> float:
+    def size(self) -> int:
         return (self.high - self.low) // self.step + 1
 
     def contains(self, value: Value) -> bool:
@@ -176,25 +182,25 @@ class Int:
     def sample(self, rng: np.random.Generator) -> int:
         if self.log:
             return self.from_unit(rng.random())
-        return self.low + int(rng.integers(int(self.size))) * self.step
+        return self.low + int(rng.integers(self.size, dtype=np.int64 if self.size < 2**63 else np.uint64)) * self.step
 
     def grid(self, points: int) -> list[Value]:
         if self.step > 1:
-            return [self.low + place * self.step for place in _spread(int(self.size), points)]
+            return [self.low + place * self.step for place in _spread(self.size, points)]
         space = np.geomspace if self.log else np.linspace
-        return sorted({round(float(v)) for v in space(self.low, self.high, points)})
+        return sorted({min(max(round(float(v)), self.low), self.high) for v in space(self.low, self.high, points)})
 
     def to_unit(self, value: Value) -> float:
         if self.log:
             low, high = self._ends()
-            return (math.log(value) - low) / (high - low)
+            return (math.log(value) - low) / (high - low) if high > low else 0.5
         return ((value - self.low) // self.step + 0.5) / self.size
 
     def from_unit(self, u: float) -> int:
         if self.log:
             low, high = self._ends()
             return min(max(round(math.exp(low + u * (high - low))), self.low), self.high)
-        return self.low + _cell(u, int(self.size)) * self.step
+        return self.low + _cell(u, self.size) * self.step
 
     def _ends(self) -> tuple[float, float]:
         """In logarithms; each whole number owns the interval of half a unit on either side of it."""
@@ -299,17 +305,31 @@ def _spread(count: int, points: int) -> list[int]:
 
 
 def within(inner: Domain, outer: Domain) -> bool:
-    """Whether every value of `inner` is also one of `outer` (a study may narrow a range, never widen it)."""
-    match inner:
-        case Fixed(value):
-            return outer.contains(value)
-        case Choice():
-            return all(outer.contains(option) for option in inner.options)
-        case Int(low, high) if isinstance(outer, (Choice, Fixed)) or getattr(outer, "step", 0) > 1:
-            return inner.size <= MANY and all(outer.contains(number) for number in range(low, high + 1, inner.step))
-        case _:
-            if isinstance(outer, (Int, Choice, Fixed)) and not isinstance(inner, Int):
-                return False  # a range of fractions lies neither among whole numbers nor among a few options
-            if isinstance(outer, Uniform) and outer.step and getattr(inner, "step", 0) % outer.step > ROUNDING:
-                return False
-            return outer.contains(inner.low) and outer.contains(inner.high)
+    """Whether every value of `inner` is also one of `outer` (a study may narrow a range, never widen it).
+
+    Of more than `MANY` values not all are looked at: then whole numbers lie in a range that has its ends and no step,
+    and nowhere else.
+    """
+    stepped = isinstance(outer, (Int, Uniform)) and outer.step not in (0, 1)
+    if isinstance(inner, Fixed):
+        return outer.contains(inner.value)
+    if isinstance(inner, Choice):
+        return all(outer.contains(option) for option in inner.options)
+    if isinstance(outer, (Choice, Fixed)) or stepped or isinstance(inner, Uniform) and inner.step:
+        return inner.size <= MANY and all(outer.contains(value) for value in _all(inner))
+    if isinstance(outer, Int) and not isinstance(inner, Int):
+        return False  # a range of fractions does not lie among whole numbers
+    return all(outer.contains(value) for value in _ends_of(inner))
+
+
+def _all(domain: Uniform | Log | Int) -> list[Value]:
+    """Every value of a domain that has so many."""
+    if isinstance(domain, Int):
+        return list(range(domain.low, domain.high + 1, domain.step))
+    return domain.grid(int(domain.size))
+
+
+def _ends_of(domain: Uniform | Log | Int) -> tuple[Value, Value]:
+    """The first and the last value."""
+    last = domain.low + (domain.size - 1) * domain.step if isinstance(domain, Int) else domain.high
+    return domain.low, last

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -35,6 +36,25 @@ COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     ast.NotEq: operator.ne,
     ast.In: lambda value, options: value in options,
     ast.NotIn: lambda value, options: value not in options,
+}
+NAMED: dict[type, str] = {
+    ast.Attribute: "a part of something that is no name",
+    ast.Subscript: "x[...]",
+    ast.Lambda: "lambda",
+    ast.ListComp: "for",
+    ast.SetComp: "for",
+    ast.DictComp: "for",
+    ast.GeneratorExp: "for",
+    ast.NamedExpr: ":=",
+    ast.JoinedStr: "an f-string",
+    ast.IfExp: "if ... else",
+    ast.Starred: "*",
+    ast.Set: "{...}",
+    ast.Dict: "{...}",
+    ast.BinOp: "such an operator",
+    ast.UnaryOp: "such an operator",
+    ast.Compare: "such a comparison",
+    ast.Constant: "such a value",
 }
 GRAMMAR = "numbers, 'words', names, + - * / // % **, < <= > >= == != in, and, or, not, parentheses"
 
@@ -65,7 +85,7 @@ class Expression:
 
     def excess(self, values: Mapping[str, Any]) -> float:
         """By how much a comparison of two numbers is missed, relative to the second; 0 where it holds, else 1 where
-        the condition is of another shape. Infinite where a name has no value."""
+        the condition is of another shape. Infinite where a name has no value, or none that is finite."""
         known = {name: values[full] for name, full in self.names if full in values}
         if len(known) < len(self.names):
             return math.inf
@@ -76,7 +96,7 @@ class Expression:
                 try:
                     low, high = _value(left, known), _value(right, known)
                     gap = abs(low - high)
-                    return max(gap / max(abs(high), 1e-12), 1e-12) if math.isfinite(gap) else 1.0
+                    return max(gap / max(abs(high), 1e-12), 1e-12) if math.isfinite(gap) else math.inf
                 except (ArithmeticError, TypeError, ValueError):
                     return 1.0
         return 1.0
@@ -92,7 +112,9 @@ def parse(text: str, known: Sequence[str]) -> Expression:
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of escapes that are none, and `1or x`
+            tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         message = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ValueError(f"it cannot be read: {message}") from None
@@ -168,7 +190,7 @@ def _children(node: ast.expr) -> list[ast.expr]:
             return elements
         case ast.Call():
             raise ValueError(f"nothing can be called in it; it may have {GRAMMAR}")
-    raise ValueError(f"'{ast.unparse(node)[:40]}' has no meaning in it; it may have {GRAMMAR}")
+    raise ValueError(f"{NAMED.get(type(node), 'something')} has no meaning in it; it may have {GRAMMAR}")
 
 
 def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
@@ -189,8 +211,10 @@ def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
             return all(_value(value, known) for value in values)
         case ast.BoolOp(values=values):
             return any(_value(value, known) for value in values)
-        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+        case ast.List(elts=elements):
             return [_value(element, known) for element in elements]
+        case ast.Tuple(elts=elements):
+            return tuple(_value(element, known) for element in elements)
         case ast.Compare(left=left, ops=ops, comparators=right):
             sides = [_value(side, known) for side in (left, *right)]
             return all(COMPARISONS[type(op)](sides[i], sides[i + 1]) for i, op in enumerate(ops))

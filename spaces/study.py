@@ -54,6 +54,26 @@ class Budget:
     epochs: Annotated[int, Int(1, 1_000_000)] = 20  # passes over the data of a trial that is not stopped early
     trial_timeout: Annotated[float, Uniform(0, 1e9)] = 0.0  # seconds without a rung after which a trial hangs; 0: never
     retries: Annotated[int, Int(0, 1000)] = 2  # times that a trial is taken up again whose worker died or hung
+    per: str = ""  # a switch: each of its branches is searched by itself, with so many trials of its own
+    repeats: Annotated[int, Int(0, 1000)] = 0  # further seeds with which the finalists are run, for mean and interval
+    finalists: Annotated[int, Int(1, 1000)] = 3  # of the best configs, how many are repeated
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a branch may spend instead of the others' budget; 0: as they do."""
+
+    trials: Annotated[int, Int(0, 1_000_000)] = 0
+    epochs: Annotated[int, Int(0, 1_000_000)] = 0
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the search of one branch may spend."""
+
+    branch: str
+    trials: int
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -86,12 +106,18 @@ class Study:
     space: Group
     probe: Any
     budget: Budget
+    shares: tuple[Share, ...]  # of the budget, where it is `per` branch
     strategy: Pick
     scheduler: Pick
     goal: Goal
     resources: Resources
     warm_start: tuple[Node, ...]  # the folders of earlier runs to learn from
     document: Node = field(repr=False, compare=False)
+
+    @property
+    def trials(self) -> int:
+        """How many configs are tried in all."""
+        return sum(share.trials for share in self.shares) if self.shares else self.budget.trials
 
 
 SEARCH = ("strategy", "scheduler", "metric", "mode", "subject_to", "warm_start")
@@ -122,7 +148,8 @@ def read_study(document: Node, catalogue: Catalogue) -> Study:
     search = sections.get("search", Node({}, document.origin, "search"))
     search.known([*reading.names(Draws), *SEARCH], "search setting")
     seed = reading.config(_without(search, *SEARCH), Draws).seed
-    budget = _section(sections, "budget", Budget, document)
+    spending = sections.get("budget", Node({}, document.origin, "budget"))
+    budget = reading.config(_without(spending, "branches"), Budget)
     return Study(
         name=name,
         about=about,
@@ -131,6 +158,7 @@ def read_study(document: Node, catalogue: Catalogue) -> Study:
         space=space,
         probe=_section(sections, "probe", terms.Probe, document) if terms.Probe else None,
         budget=budget,
+        shares=_shares(spending, budget, space),
         strategy=_pick(search, "strategy", "tpe", catalogue),
         scheduler=_pick(search, "scheduler", "asha", catalogue),
         goal=read_goal(search, terms.METRICS, budget.epochs, seed),
@@ -325,3 +353,21 @@ def _paths(node: Node | None) -> tuple[Node, ...]:
     for item in items:
         reading.text(item)
     return tuple(items)
+
+
+def _shares(node: Node, budget: Budget, space: Group) -> tuple[Share, ...]:
+    """What each branch of the switch `budget.per` may spend, `budget.branches` saying which differ."""
+    if not budget.per:
+        if "branches" in node.value:
+            raise node.value["branches"].wrong("which switch are these branches of? Say it by budget.per")
+        return ()
+    switches = {name: part for name, part in space.parts.items() if isinstance(part, Switch)}
+    if budget.per not in switches:
+        raise node.value["per"].wrong(f"the space has no switch '{budget.per}'", switches, near=budget.per)
+    branches = switches[budget.per].branches
+    given = node.value["branches"].known(branches, budget.per) if "branches" in node.value else {}
+    shares = []
+    for branch in branches:
+        own = reading.config(given[branch], Own) if branch in given else Own()
+        shares.append(Share(branch, own.trials or budget.trials, own.epochs or budget.epochs))
+    return tuple(shares)
