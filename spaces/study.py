@@ -344,6 +344,8 @@ def _section(sections: Mapping[str, Node], name: str, config: type, document: No
 
 
 def _without(node: Node, *names: str) -> Node:
+    if not isinstance(node.value, dict):
+        return node  # whoever reads it will say what is wrong
     return Node({k: v for k, v in node.value.items() if k not in names}, node.origin, node.path)
 
 
