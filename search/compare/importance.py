@@ -35,10 +35,8 @@ def importance(history: History) -> tuple[int, list[Scope]]:
 
     Each scope's shares add up to 1. Nothing where too few trials stand side by side.
     """
-    enough = max(FEWEST, len(history.trials) / 2)
-    epoch = next((rung for rung in reversed(history.rungs) if len(_reached(history, rung)) >= enough), 0)
-    found = _reached(history, epoch)
-    if not epoch or not found:
+    epoch, found = comparable(history)
+    if not found:
         return 0, []
     scopes = [Scope("", len(found), _shares(history, found, epoch, _names(history, "")))]
     for switch in history.header["switches"]:
@@ -48,6 +46,17 @@ def importance(history: History) -> tuple[int, list[Scope]]:
             if len(inside) >= FEWEST and names and len(inside) < len(found):
                 scopes.append(Scope(f"{switch} {branch}", len(inside), _shares(history, inside, epoch, names)))
     return epoch, [scope for scope in scopes if scope.shares]
+
+
+def comparable(history: History) -> tuple[int, list[Trial]]:
+    """The longest rung that half of the trials have reached, `FEWEST` at least, and those trials; 0 and none where
+    there is no such rung."""
+    enough = max(FEWEST, len(history.trials) / 2)
+    for epoch in reversed(history.rungs):
+        found = [trial for trial in history.trials.values() if _value(history, trial, epoch) is not None]
+        if len(found) >= enough:
+            return epoch, found
+    return 0, []
 
 
 def table(history: History) -> list[Any]:
@@ -63,11 +72,6 @@ def table(history: History) -> list[Any]:
             rows.add_row(name, f"{share:.2f}", "█" * round(BAR * share))
     metric = history.header["metric"]
     return [Text(f"\nWhat mattered for {metric} at epoch {epoch}, over {scopes[0].trials} trials", style="bold"), rows]
-
-
-def _reached(history: History, epoch: int) -> list[Trial]:
-    """The trials that have a value at a rung."""
-    return [trial for trial in history.trials.values() if _value(history, trial, epoch) is not None]
 
 
 def _value(history: History, trial: Trial, epoch: int) -> float | None:
@@ -89,15 +93,16 @@ def _shares(history: History, trials: Sequence[Trial], epoch: int, names: list[s
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kinds = {knob["name"]: knob for knob in history.header["knobs"]}
     told = {name: [cell(trial.config, name) for trial in trials] for name in dict.fromkeys(names)}
-    told = {name: values for name, values in told.items() if None not in values and len(set(map(str, values))) > 1}
-    if not told:
+    told = {name: axis for name, axis in told.items() if None not in axis and len(set(map(str, axis))) > 1}
+    values = [_value(history, trial, epoch) for trial in trials]
+    if not told or len(set(values)) < 2:
         return {}
     axes = {name: _axis(kinds.get(name, {}), values) for name, values in told.items()}
     study = optuna.create_study(direction=f"{history.header['mode']}imize")
-    for row, trial in enumerate(trials):
-        params = {name: values[row] for name, (values, _) in axes.items()}
-        spread = {name: distribution for name, (_, distribution) in axes.items()}
-        study.add_trial(optuna.create_trial(params=params, distributions=spread, value=_value(history, trial, epoch)))
+    spread = {name: distribution for name, (_, distribution) in axes.items()}
+    for row, value in enumerate(values):
+        params = {name: axis[row] for name, (axis, _) in axes.items()}
+        study.add_trial(optuna.create_trial(params=params, distributions=spread, value=value))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {name: float(share) for name, share in found.items()}
