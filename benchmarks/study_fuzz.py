@@ -2,7 +2,8 @@
 
     python benchmarks/study_fuzz.py [--quick] [--count 10000] [--seed 0] [--only NUMBER]
 
-Every study starts as a shipped one (or as a circuit space, which is a file of its own) and is damaged a few times: its
+Every study starts as a shipped one (or as one of two that use every form of the space language, or as a circuit space,
+which is a file of its own) and is damaged a few times: its
 lines and characters are deleted, doubled, swapped and moved, numbers become huge or none, words long, YAML's signs,
 anchors and foreign bytes come in between; or its tree is damaged, and values, keys and branches of this study and of
 others trade places; or a `--set` is thrown at it. It is then read as `pretune check` reads it, without its data. A seed
@@ -28,7 +29,8 @@ from typing import Any
 
 from search.run import CATALOGUE
 from spaces.circuits.reading import read_sampler
-from spaces.document import StudyError, assign, parse
+from spaces.document import Node, StudyError, assign, parse
+from spaces.inclusion import Source, included
 from spaces.shipped import shipped
 from spaces.study import read_study
 
@@ -42,6 +44,40 @@ coupling_of: {CZ: ring}
 length: 12
 depth: 8
 reject: gate
+"""
+TYING = """\
+name: tying
+data: digits
+space:
+  method:
+    simclr:
+      temperature: {log: [0.05, 1.0], default: 0.2, confidence: high}
+      out: {either: [16, {log: [32, 64]}]}
+    vicreg: {either: {usual: default, wide: {variance: search, out: {same: simclr.out.2}}}}
+    byol: {momentum: {either: [search, {either: {low: 0.9, high: 0.99}}]}}
+  augmentation:
+    sequence:
+      of: {crop: search, jitter: {strength: {uniform: [0, 1], step: 0.25}}, blur: search}
+      length: [1, 3]
+  architecture: {resnet: {width: {ordinal: [16, 32]}, depth: {int: [1, 3]}}}
+  optimizer: {lr: {log: [1e-4, 1e-2], default: 1e-3}, weight_decay: {either: [1e-8, {same: optimizer.lr}]}}
+  where:
+    - method != 'simclr' or resnet.depth < 3
+    - jitter.strength + 0.1 < 2 and not resnet.width * 2 > 100
+budget: {trials: 9, epochs: 12}
+search:
+  metric: [linear_accuracy, rankme]
+  mode: [max, auto]
+  subject_to: [linear_accuracy > 0.5]
+"""
+REPEATING = """\
+include: quickstart
+name: repeating
+space:
+  augmentation: {sequence: {of: [crop, flip, noise], repeat: true, length: 3}}
+  optimizer: {lr: {either: {slow: 1e-4, fast: {log: [1e-3, 1e-2], default: 3e-3, confidence: low}}}}
+  where: optimizer.lr < 0.009
+search: {metric: linear_accuracy, mode: max, subject_to: linear_accuracy * 2 >= 0.25}
 """
 SIGNS = [
     *("&a ", "*a", "&a [*a]", "<<: *a", "<<: {x: 1}", "!!str ", "!!python/object:os.system ", "! ", "? ", ": ", "- "),
@@ -100,6 +136,27 @@ JUNK: list[Any] = [
         {"edges": [[0, 0]]},
         {"edges": 3},
     ),
+    *(
+        {"ordinal": [1, 2, "a"]},
+        {"uniform": [0, 1], "step": 1e-300, "default": 0.5, "confidence": "high"},
+        {"int": [1, 9], "step": 2, "default": 3},
+        {"either": [0, {"either": [1, {"log": [1, 2]}]}]},
+        {"either": {"a[b": 1, "c.d": {"same": "lr"}}},
+        {"same": "lr"},
+        {"same": "method"},
+        {"sequence": {"of": "search", "length": [0, 2]}},
+        {"sequence": {"of": {}, "length": 10**400, "repeat": True}},
+    ),
+    *(
+        "lr < 1",
+        "lr > 1 and",
+        "9**9**9 < lr",
+        "__import__('os').system('x') < lr",
+        "lr < " + "(" * 99,
+        "a.b.c",
+        "x[0] < 1",
+    ),
+    *(["lr < 1"] * 3, ["lr > 2", "lr < 1"], ["epochs < 1", "'\\d' == method", "method == 'simclr' or lr < 0.1"]),
     *(
         {"grid": [2, 3]},
         {"grid": [10**9, 10**9]},
@@ -164,7 +221,8 @@ def warm() -> None:
 
 def sources() -> dict[str, str]:
     """The texts that are damaged, by name."""
-    return {name: path.read_text(encoding="utf-8") for name, path in shipped().items()} | {"circuit space": CIRCUITS}
+    own = {"circuit space": CIRCUITS, "tying": TYING, "repeating": REPEATING}
+    return {name: path.read_text(encoding="utf-8") for name, path in shipped().items()} | own
 
 
 # ── Damage ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -372,10 +430,17 @@ def _read(case: Case) -> None:
     if case.source == "circuit space":
         read_sampler(case.text, FILE)
         return
-    document = parse(case.text, FILE)
+    document = included(Source(parse(case.text, FILE), FILE, _beside))
     for given in case.settings:
         document = assign(document, given)
     read_study(document, CATALOGUE)
+
+
+def _beside(name: str, node: Node) -> Source:
+    """What a damaged study includes: a shipped one."""
+    if name not in shipped():
+        raise node.wrong(f"there is no study '{name}'", shipped(), near=name)
+    return Source(parse(SOURCES[name], f"{name}.yaml"), name, _beside)
 
 
 def _lines_exist(said: str, case: Case) -> bool:

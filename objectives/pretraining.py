@@ -104,10 +104,14 @@ class Pretraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from where `state_dict` was taken."""
+        """Goes on from where `state_dict` was taken, by its own config where that differs from the one of the state."""
+        kept = ("params", "lr")  # the rate is set at every step
+        own = [{k: v for k, v in group.items() if k not in kept} for group in self.optimizer.param_groups]
         self.step = state["step"]
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(settings)
         self.scaler.load_state_dict(state["scaler"])
         self.order.set_state(state["order"])
         self.draws.set_state(state["draws"])

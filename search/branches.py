@@ -11,10 +11,44 @@ from dataclasses import replace
 from typing import Any
 
 from search.ledger import Trial
-from search.schedulers import Scheduler
+from search.schedulers import Scheduler, build_scheduler, forks
 from search.strategies import Strategy
 from spaces.space import Config, Group, Switch
 from spaces.study import Share, Study
+
+
+def strategy(study: Study) -> Strategy:
+    """What chooses a study's configs."""
+    if study.shares:
+        return Searches(study)
+    built: Strategy = study.strategy.build(study.space, study.goal)
+    return built
+
+
+def scheduler(study: Study) -> Scheduler:
+    """What decides how far a study's trials go.
+
+    Raises:
+        StudyError: it changes knobs of trials under way, which this study cannot bear.
+    """
+    if not study.shares:
+        return build_scheduler(study)
+    if forks(study):
+        name = study.scheduler.component.name
+        raise study.scheduler.node.wrong(
+            f"'{name}' trains one population, which has no budget per branch", "asha, none"
+        )
+    return Ladders(study)
+
+
+def ladder(study: Study, config: Config, rungs: tuple[int, ...]) -> tuple[int, ...]:
+    """The rungs of a trial: those of all, or those of its branch."""
+    if not study.shares:
+        return rungs
+    branch = _branch(config, study.budget.per)
+    (share,) = (share for share in study.shares if share.branch == branch)
+    made: Scheduler = study.scheduler.build(replace(study.goal, epochs=share.epochs))
+    return made.rungs
 
 
 def turns(shares: tuple[Share, ...]) -> list[tuple[str, int]]:
@@ -88,10 +122,6 @@ class Ladders:
             if choice is not None:
                 return choice
         return None
-
-    def ladder(self, config: Config) -> tuple[int, ...]:
-        """The rungs of a trial."""
-        return self.inner[_branch(config, self.switch)].rungs
 
 
 def _branch(config: Config, switch: str) -> str:

@@ -172,6 +172,7 @@ def run(
       pretune run mine.yaml --address auto    on a Ray cluster
     """
     from search import run as runs
+    from search import warm
 
     if trials is not None:
         settings = (*settings, f"budget.trials={trials}")
@@ -183,12 +184,17 @@ def run(
     begun = runs.last_folder(loaded, out, storage) if resume else None
     folder = begun or runs.new_folder(loaded, out, storage)
     ledger = runs.resume(loaded, begun, data) if begun else None
+    known, lines = ([], []) if begun else warm.known(loaded)
+    for line in lines if not quiet else ():
+        click.echo(f"warm    {line}")
     with (
         _resumable(folder.root),
         runs.executor(executor, loaded, address, shown_at) as execute,  # first, since it may refuse
     ):
-        ledger = ledger or runs.start(loaded, folder, data)
-        with _watched(loaded.budget.trials, folder, ledger.history, quiet) as observe:
+        ledger = ledger or runs.start(loaded, folder, data, known)
+        with _watched(
+            loaded.trials + loaded.budget.repeats * loaded.budget.finalists, folder, ledger.history, quiet
+        ) as observe:
             history = runs.sweep(loaded, data, folder, ledger, observe, execute)
     where = str(folder.root)
     from search.compare.table import show as print_report

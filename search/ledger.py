@@ -2,12 +2,17 @@
 
     {"event": "study", "schema": 2, "name": ..., "metric": ..., "mode": ..., "rungs": [...], ..., "crc": ...}
     {"event": "floors", "floors": {"raw": {...}, "untrained": {...}}, "crc": ...}
+    {"event": "known", "id": "w0000", "config": {...}, "epoch": 9, "metrics": {...}, "from": "runs/x t0007", "crc": ...}
     {"event": "asked", "id": "t0003", "number": 3, "config": {...}, "seed": ..., "until": 3, "crc": ...}
+    {"event": "asked", "id": "t0009", ..., "until": 6, "parent": "t0003", "start": 3, "crc": ...}
     {"event": "rung", "id": "t0003", "epoch": 3, "metrics": {...}, "seconds": 1.8, "crc": ...}
     {"event": "promoted", "id": "t0003", "until": 9, "crc": ...}
     {"event": "retried", "id": "t0003", "reason": "...", "crc": ...}
     {"event": "failed", "id": "t0004", "reason": "...", "crc": ...}
     {"event": "finished", "crc": ...}
+
+A trial with a `parent` is a fork: it takes up the state of that trial after the rung at epoch `start`. One that is `of`
+another repeats it with another seed.
 
 Every line ends with a checksum of what stands before it. `History` is what the events add up to; replaying a ledger
 gives the history that the run had. Schema 1 had no checksums and is still read.
@@ -23,6 +28,7 @@ import re
 import warnings
 import zlib
 from bisect import insort
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +36,9 @@ from typing import Any
 
 from search.claim import Claim
 from spaces.document import StudyError, complaint
+from spaces.expressions import parse
 from spaces.files import write_whole
+from spaces.goal import Goal, Target
 from spaces.space import Config
 
 SCHEMA = 2
@@ -55,7 +63,9 @@ class Rung:
 
 @dataclass
 class Trial:
-    """A config and what became of it. `until` is the epoch that it has been let run to."""
+    """A config and what became of it. `until` is the epoch that it has been let run to; a fork has taken up the state
+    of the trial `parent` after the rung at epoch `origin`, and has no rungs before. A repeat is `of` a finalist, with a
+    seed of its own."""
 
     id: str
     number: int
@@ -65,11 +75,14 @@ class Trial:
     rungs: list[Rung] = field(default_factory=list)
     reason: str = ""
     retries: int = 0
+    parent: str = ""
+    origin: int = 0
+    of: str = ""
 
     @property
     def epoch(self) -> int:
-        """Epochs done at the last rung."""
-        return self.rungs[-1].epoch if self.rungs else 0
+        """Epochs done at the last rung, those of a fork's parent included."""
+        return self.rungs[-1].epoch if self.rungs else self.origin
 
     @property
     def failed(self) -> bool:
@@ -103,7 +116,9 @@ class History:
     floors: dict[str, dict[str, float]] | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
     finished: bool = False
+    known: list[Trial] = field(default_factory=list)  # of earlier runs, from which this one started warm
     damaged: list[int] = field(default_factory=list)
+    repeated: int = 0  # trials that repeat a finalist
     following: int = 0  # the number of the trial to come
 
     @property
@@ -114,27 +129,60 @@ class History:
         """`complete`, `stopped` (early, at a rung), `failed`, `running` or `paused` (at a rung, maybe to go on)."""
         if trial.failed:
             return "failed"
-        if trial.epoch >= self.rungs[-1]:
+        if trial.epoch >= self.length(trial):
             return "complete"
         if trial.waiting:
             return "stopped" if self.finished else "paused"
         return "running"
 
+    def length(self, trial: Trial) -> int:
+        """The epochs of a trial that is not stopped early."""
+        per, lengths = self.header.get("per", ""), self.header.get("lengths", {})
+        return lengths[next(iter(trial.config[per]))] if per else self.rungs[-1]
+
+    @property
+    def searched(self) -> list[Trial]:
+        """The trials of the search itself, without the repeats of finalists."""
+        return [trial for trial in self.trials.values() if not trial.of]
+
+    @property
+    def goal(self) -> Goal:
+        """What the run is after."""
+        header = self.header
+        others = tuple(Target(**target) for target in header.get("others", ()))
+        bounds = tuple(parse(text, list(header["scores"])) for text in header.get("subject_to", ()))
+        return Goal(header["metric"], header["mode"], self.rungs[-1], header.get("seed", 0), others, bounds)
+
     def ranked(self) -> list[Trial]:
         """The trials from best to worst: those that got further first, since an early value is a guess of the final
-        one; those that failed or have no value last."""
-        metric, sign = self.header["metric"], 1 if self.header["mode"] == "max" else -1
+        one; before all others those that keep within bounds; those that failed or have no value last."""
+        goal = self.goal
+        return sorted(self.searched, key=lambda trial: rank(trial, goal))
 
-        def key(trial: Trial) -> tuple[bool, int, float, int]:
-            value = trial.value(metric)
-            return value is None, -trial.epoch, 0.0 if value is None else -sign * value, trial.number
+    def repeats(self) -> dict[str, list[float]]:
+        """The values that each finalist has reached with other seeds, as far as they are there."""
+        found: dict[str, list[float]] = {}
+        for trial in self.trials.values():
+            value = trial.value(self.header["metric"])
+            if trial.of and value is not None and self.state(trial) == "complete":
+                found.setdefault(trial.of, []).append(value)
+        return found
 
-        return sorted(self.trials.values(), key=key)
+    def front(self) -> list[Trial]:
+        """The trials that ran to their end within bounds and that no other such beats in every metric (Pareto)."""
+        goal = self.goal
+        ended = [trial for trial in self.searched if self.state(trial) == "complete"]
+        reached = [(trial, goal.values(trial.rungs[-1].metrics)) for trial in ended if not _excess(trial, goal)]
+        points = [(trial, values) for trial, values in reached if values is not None]
+        return [trial for trial, values in points if not any(dominates(other, values) for _, other in points)]
 
     def best(self) -> Trial | None:
-        """The first of those ranked, if it has a value."""
-        first = next(iter(self.ranked()), None)
-        return first if first is not None and first.value(self.header["metric"]) is not None else None
+        """The finalist with the best mean over its repeats, else the first of those ranked, if it has a value."""
+        order = self.ranked()
+        if repeats := self.repeats():
+            means = {id: sum(values) / len(values) for id, values in repeats.items()}
+            order = sorted((trial for trial in order if trial.id in means), key=lambda t: -self.goal.sign * means[t.id])
+        return order[0] if order and order[0].value(self.header["metric"]) is not None else None
 
     def take(self, event: Event) -> None:
         """Adds one event.
@@ -147,12 +195,22 @@ class History:
                 self.header = event
             case "floors":
                 self.floors = event["floors"]
+            case "known":
+                number = -len(self.known) - 1
+                rung = Rung(event["epoch"], event["metrics"], 0.0)
+                self.known.append(Trial(event["id"], number, event["config"], 0, rung.epoch, [rung]))
             case "asked":
                 names = ("id", "number", "config", "seed", "until")
                 trial = Trial(**{name: event[name] for name in names})
                 if not ID.fullmatch(trial.id):  # it becomes a folder
                     raise ValueError(f"a trial is not called {trial.id!r}")
+                if "parent" in event:
+                    trial.parent, trial.origin = event["parent"], event["start"]
+                    if self.trials[trial.parent].number >= trial.number:
+                        raise ValueError(f"{trial.parent} is no parent of {trial.id}: it was not there before")
+                trial.of = event.get("of", "")
                 self.trials[trial.id] = trial
+                self.repeated += bool(trial.of)
                 self.following = max(self.following, trial.number + 1)
             case "rung":
                 self.trials[event["id"]].reach(Rung(event["epoch"], event["metrics"], event["seconds"]))
@@ -163,6 +221,28 @@ class History:
             case "failed":
                 self.trials[event["id"]].reason = event["reason"]
         self.finished = event["event"] == "finished"
+
+
+def rank(trial: Trial, goal: Goal) -> tuple[bool, bool, int, float, int]:
+    """What trials are ordered by, the best first."""
+    value = trial.value(goal.metric)
+    return (
+        value is None,
+        _excess(trial, goal) > 0,
+        -trial.epoch,
+        0.0 if value is None else -goal.sign * value,
+        trial.number,
+    )
+
+
+def _excess(trial: Trial, goal: Goal) -> float:
+    """By how much a trial misses the bounds where it stands."""
+    return goal.excess(trial.rungs[-1].metrics) if goal.bounds and trial.rungs else 0.0
+
+
+def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether one is at least as good everywhere, more being better, and better somewhere."""
+    return all(a >= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 
 def read(path: Path) -> tuple[History, int]:

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from objectives import SHELVES
+from search import branches
 from search.folder import Folder
 from search.interrupts import heeded
 from search.ledger import SCHEMA, Event, History, Ledger
 from search.sweep import Executor, Observer, Sweep
 from search.trial import Work
+from spaces.columns import columns
 from spaces.components import Shelf
 from spaces.document import StudyError, assign, complaint
 from spaces.files import write_whole
+from spaces.knobs import Knob
 from spaces.shipped import open_study
-from spaces.knobs import knobs
 from spaces.space import Switch
 from spaces.study import Study, read_study
 
@@ -38,6 +40,8 @@ MAY_CHANGE = (
     "budget.trials",
     "budget.trial_timeout",
     "budget.retries",
+    "budget.repeats",
+    "budget.finalists",
 )  # between a run and its resumption
 
 
@@ -50,7 +54,9 @@ def load_study(name: str, settings: Iterable[str] = ()) -> Study:
     document = open_study(name)
     for setting in settings:
         document = assign(document, setting)
-    return read_study(document, CATALOGUE)
+    study = read_study(document, CATALOGUE)
+    branches.scheduler(study)  # which refuses what it cannot serve
+    return study
 
 
 def load_data(study: Study) -> Any:
@@ -109,8 +115,8 @@ def _numbers(name: str) -> list[int]:
     return [int(match[1] or 1) for match in found if match]
 
 
-def start(study: Study, folder: Folder, data: Any) -> Ledger:
-    """The ledger of a new run, in a new folder with a copy of the study.
+def start(study: Study, folder: Folder, data: Any, known: Iterable[Event] = ()) -> Ledger:
+    """The ledger of a new run, in a new folder with a copy of the study, and with what earlier runs know.
 
     Raises:
         StudyError: the folder cannot be written.
@@ -122,7 +128,10 @@ def start(study: Study, folder: Folder, data: Any) -> Ledger:
     except OSError as error:
         what = f"the run's folder cannot be written: {error.strerror or error}"
         raise StudyError(complaint(str(folder.root), what, "a folder of one's own, by --out")) from None
-    return Ledger.begun(folder.ledger, _header(study, plain, data))
+    ledger = Ledger.begun(folder.ledger, _header(study, plain, data))
+    for event in known:
+        ledger.append(event)
+    return ledger
 
 
 def resume(study: Study, folder: Folder, data: Any) -> Ledger:
@@ -149,7 +158,7 @@ def resume(study: Study, folder: Folder, data: Any) -> Ledger:
 
 
 def _header(study: Study, plain: Any, data: Any) -> Event:
-    scheduler = study.scheduler.build(study.goal)
+    scheduler = branches.scheduler(study)
     return {
         "event": "study",
         "schema": SCHEMA,
@@ -157,18 +166,27 @@ def _header(study: Study, plain: Any, data: Any) -> Event:
         "objective": study.objective.name,
         "said": list(getattr(study.objective.module, "SAID", ())),
         "scores": {name: metric.labels for name, metric in study.objective.module.METRICS.items()},
+        "modes": {name: metric.mode for name, metric in study.objective.module.METRICS.items()},
         "metric": study.goal.metric,
         "mode": study.goal.mode,
+        "others": [asdict(target) for target in study.goal.others],
+        "subject_to": [bound.text for bound in study.goal.bounds],
         "seed": study.goal.seed,
         "rungs": list(scheduler.rungs),
-        "trials": study.budget.trials,
+        "trials": study.trials,
+        "per": study.budget.per,
+        "lengths": {share.branch: share.epochs for share in study.shares},
         "switches": [name for name, part in study.space.parts.items() if isinstance(part, Switch)],
-        "knobs": [
-            {"name": k.name, "kind": type(k.domain).__name__.lower(), **asdict(k.domain)} for k in knobs(study.space)
-        ],
+        "knobs": [_column(knob) for knob in columns(study.space)],
         "data": _data(data),
         "study": plain,
     }
+
+
+def _column(knob: Knob) -> dict[str, Any]:
+    """What the ledger says of a knob, for those who compare trials."""
+    domain = {name: value for name, value in asdict(knob.domain).items() if name != "prior"}
+    return {"name": knob.name, "kind": type(knob.domain).__name__.lower(), **domain}
 
 
 def _data(data: Any) -> dict[str, Any] | None:
@@ -226,7 +244,7 @@ def sweep(study: Study, data: Any, folder: Folder, ledger: Ledger, observe: Obse
     device = "cuda" if study.resources.gpu else "cpu"
     try:
         folder.trials.sweep()
-        work = Work(study, folder, study.scheduler.build(study.goal).rungs, device)
+        work = Work(study, folder, branches.scheduler(study).rungs, device)
         jobs = Sweep(study, work, ledger, observe)
         with heeded(jobs.stop):
             execute(jobs, work, data)

@@ -4,14 +4,15 @@
     t0007/rung-000009.json          config, metrics and seconds, and the checksum of the state
 
 The state is written first and the result vouches for it, so a rung is there whole or not at all. A state that is torn
-or damaged all the same is passed over for the one before, and without any the trial starts anew: the same seed leads
-to the same numbers, so all that is lost is time.
+or damaged all the same is passed over for the one before, and without any the trial starts anew, a fork from what its
+parent had come to: the same seed leads to the same numbers, so all that is lost is time.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import zlib
 from typing import Any
 
@@ -24,14 +25,14 @@ KEPT = 2  # states of a trial that may go on: the last, and the one before in ca
 STATES = (".safetensors", ".pt")  # the second is of runs of schema 1
 
 
-def save_rung(folder: Folder, id: str, config: Config, rung: Rung, state: dict[str, Any]) -> None:
-    """Makes a rung durable; raises OSError where it cannot be written."""
+def save_rung(folder: Folder, id: str, config: Config, rung: Rung, state: dict[str, Any], kept: int = KEPT) -> None:
+    """Makes a rung durable, and keeps as many of the trial's states; raises OSError where it cannot be written."""
     content, trials = pack(state), folder.trials
     result = {"config": config, "epoch": rung.epoch, "metrics": rung.metrics, "seconds": rung.seconds}
     result["state"] = {"bytes": len(content), "crc": f"{zlib.crc32(content):08x}"}
     trials.write(f"{_stem(id, rung.epoch)}.safetensors", content)
     trials.write(f"{_stem(id, rung.epoch)}.json", json.dumps(result, allow_nan=False).encode())
-    drop_states(folder, id, KEPT)
+    drop_states(folder, id, kept)
 
 
 def saved_rungs(folder: Folder, id: str, config: Config) -> list[Rung]:
@@ -67,10 +68,10 @@ def load_state(folder: Folder, id: str, epoch: int) -> dict[str, Any]:
     return unpack(content)
 
 
-def last_state(folder: Folder, id: str, epoch: int) -> dict[str, Any] | None:
-    """The last whole state of a trial at or before `epoch`; None where there is none."""
-    for earlier in sorted(_epochs(folder, id), reverse=True):
-        if earlier <= epoch:
+def last_state(folder: Folder, id: str, epoch: int, after: int = 0) -> dict[str, Any] | None:
+    """The last whole state of a trial at or before `epoch` and after `after`; None where there is none."""
+    for earlier in sorted(_epochs(folder, id), reverse=True) if epoch > after else ():
+        if after < earlier <= epoch:
             try:
                 return load_state(folder, id, earlier)
             except Damaged:
@@ -78,11 +79,11 @@ def last_state(folder: Folder, id: str, epoch: int) -> dict[str, Any] | None:
     return None
 
 
-def drop_states(folder: Folder, id: str, kept: int) -> None:
-    """Removes the states of a trial but the last `kept`; its results stay."""
+def drop_states(folder: Folder, id: str, kept: int, before: float = math.inf) -> None:
+    """Removes the states of a trial before an epoch, but the last `kept` of all; its results stay."""
     epochs = sorted(_epochs(folder, id))
-    for epoch in epochs[: len(epochs) - kept]:
-        for ending in STATES:
+    for epoch in epochs[: max(len(epochs) - kept, 0)]:
+        for ending in STATES if epoch < before else ():
             folder.trials.remove(f"{_stem(id, epoch)}{ending}")
 
 

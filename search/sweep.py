@@ -11,10 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from search import branches
 from search.ledger import Event, History, Ledger, Rung, Trial
 from search.retention import Retention
 from search.rungs import saved_rungs
-from search.trial import FLOORS, End, Job, Work
+from search.schedulers import Forking
+from search.trial import FLOORS, Ancestor, End, Job, Work
+from spaces.space import Config
 from spaces.study import Study
 
 Observer = Callable[[Event, History], None]
@@ -38,9 +41,8 @@ class Sweep:
     def __init__(self, study: Study, work: Work, ledger: Ledger, observe: Observer) -> None:
         self.study, self.work, self.ledger, self.observe = study, work, ledger, observe
         self.history = ledger.history
-        self.scheduler = study.scheduler.build(study.goal)
-        self.strategy = study.strategy.build(study.space, study.goal)
-        self.retention = Retention(work.folder, study.resources.keep, self.history)
+        self.scheduler, self.strategy = branches.scheduler(study), branches.strategy(study)
+        self.retention = Retention(work.folder, study.resources.keep, self.history, isinstance(self.scheduler, Forking))
         self.busy: set[str] = set()  # the trials that are out
         self.left: deque[Trial] = deque()  # under way when the run or their worker broke off
         self.ready: set[str] = set()  # those that pause at a rung
@@ -61,12 +63,14 @@ class Sweep:
         if self.history.floors is None and FLOORS.id not in self.busy:
             self.busy.add(FLOORS.id)
             return FLOORS
-        trial = self.left.popleft() if self.left else self._promoted() or self._new()
+        trial = (
+            self.left.popleft() if self.left else self._forked() or self._promoted() or self._new() or self._repeat()
+        )
         if trial is None:
             self.over = self.idle
             return None
         self.busy.add(trial.id)
-        return _job(trial)
+        return Job(trial.id, trial.config, trial.seed, trial.epoch, trial.until, self._line(trial))
 
     def told(self, job: Job, rung: Rung) -> None:
         """Records a rung that a job has reached."""
@@ -94,6 +98,8 @@ class Sweep:
             self.retention.reached(trial)
         else:
             self.left.append(trial)
+        if isinstance(self.scheduler, Forking):
+            self.retention.passed(self.scheduler.oldest() if self._room() else self.history.rungs[-1])
 
     def stop(self, obstacle: str = "") -> None:
         """Gives out no more jobs; with an obstacle, the run cannot go on."""
@@ -123,6 +129,8 @@ class Sweep:
         self.observe(event, self.history)
 
     def _tell(self, trial: Trial) -> None:
+        if trial.of:
+            return  # what a finalist repeats is no news
         self.strategy.tell(trial)
         self.scheduler.tell(trial)
 
@@ -131,6 +139,8 @@ class Sweep:
 
         Of a ledger that was damaged, lost rungs come back in the same way.
         """
+        for trial in self.history.known:
+            self.strategy.tell(trial)
         for trial in self.history.trials.values():
             under_way = not (trial.failed or trial.waiting)
             if under_way or self.history.damaged:
@@ -144,9 +154,24 @@ class Sweep:
             elif not trial.failed:
                 self.left.append(trial)
 
+    def _next(self) -> Trial | None:
+        return self._forked() or self._promoted() or self._new() or self._repeat()
+
+    def _room(self) -> bool:
+        """Whether the budget has room for a trial more."""
+        return len(self.history.trials) - self.history.repeated < self.study.trials
+
+    def _line(self, trial: Trial) -> tuple[Ancestor, ...]:
+        """Those of whom a trial is a fork, the eldest first."""
+        line: list[Ancestor] = []
+        while trial.parent:
+            parent = self.history.trials[trial.parent]
+            line.append(Ancestor(parent.id, parent.config, parent.seed, trial.origin))
+            trial = parent
+        return tuple(reversed(line))
+
     def _promoted(self) -> Trial | None:
-        exhausted = self.idle and (self.spent or len(self.history.trials) >= self.study.budget.trials)
-        choice = self.scheduler.promote(self.ready, exhausted)
+        choice = self.scheduler.promote(self.ready, not self.spent and self._room(), self.idle)
         if choice is None:
             return None
         trial, until = choice
@@ -155,23 +180,44 @@ class Sweep:
         self._tell(trial)
         return trial
 
+    def _forked(self) -> Trial | None:
+        if not (isinstance(self.scheduler, Forking) and self._room()):
+            return None
+        fork = self.scheduler.fork(self.history.following)
+        if fork is None:
+            return None
+        return self._asked(fork.config, fork.until, parent=fork.parent.id, start=fork.start)
+
     def _new(self) -> Trial | None:
-        if self.spent or len(self.history.trials) >= self.study.budget.trials:
+        if self.spent or not self._room():
             return None
         number = self.history.following
+        until = self.scheduler.first(number)
+        if not until:
+            return None
         config = self.strategy.ask(number)
         if config is None:
             self.spent = True
             return self._promoted()
-        id = f"t{number:04d}"
-        seed = trial_seed(self.study.goal.seed, number)
-        self._record(event="asked", id=id, number=number, config=config, seed=seed, until=self.scheduler.first)
+        return self._asked(config, until)
+
+    def _repeat(self) -> Trial | None:
+        """The next repeat of a finalist, once the search itself is over."""
+        budget = self.study.budget
+        if not budget.repeats or any(not self.history.trials[id].of for id in self.busy):
+            return None
+        ended = [trial for trial in self.history.ranked() if self.history.state(trial) == "complete"]
+        for finalist in ended[: budget.finalists]:
+            if sum(trial.of == finalist.id for trial in self.history.trials.values()) < budget.repeats:
+                return self._asked(finalist.config, self.history.length(finalist), of=finalist.id)
+        return None
+
+    def _asked(self, config: Config, until: int, **origin: Any) -> Trial:
+        number = self.history.following
+        id, seed = f"t{number:04d}", trial_seed(self.study.goal.seed, number)
+        self._record(event="asked", id=id, number=number, config=config, seed=seed, until=until, **origin)
         self._tell(self.history.trials[id])
         return self.history.trials[id]
-
-
-def _job(trial: Trial) -> Job:
-    return Job(trial.id, trial.config, trial.seed, trial.epoch, trial.until)
 
 
 def _entries(rung: Rung) -> dict[str, Any]:

@@ -8,26 +8,39 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from objectives.kinds import Failed, Setting
+from objectives.kinds import Failed, Objective, Setting
+from search.branches import ladder
 from search.folder import Folder
 from search.ledger import Rung, finite
 from search.patience import Hung, Patience, Rearm, endless
-from search.rungs import last_state, save_rung
+from search.rungs import KEPT, last_state, save_rung
+from search.schedulers import forks
 from spaces.space import Config
 from spaces.study import Study
 
 
+class Ancestor(NamedTuple):
+    """A trial whose state after the rung at epoch `until` another took up."""
+
+    id: str
+    config: Config
+    seed: int
+    until: int
+
+
 @dataclass(frozen=True)
 class Job:
-    """A stretch of a trial: from the rung at epoch `start` (0: from scratch) through that at epoch `until`."""
+    """A stretch of a trial: from the rung at epoch `start` (0: from scratch) through that at epoch `until`. A fork has
+    a line of ancestors, the eldest first."""
 
     id: str
     config: Config
     seed: int
     start: int
     until: int
+    line: tuple[Ancestor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,20 +102,15 @@ class Work:
         return self.folder.trials.local(f"{id}/hung.txt")
 
     def _advance(self, job: Job, data: Any, tell: Callable[[Rung], None], rearm: Rearm) -> None:
-        threads = max(1, int(self.study.resources.cpu))
-        setting = Setting(job.config, job.seed, self.rungs, data, self.study.probe, threads, self.device)
         started = time.perf_counter()
-        objective = self.study.objective.build(setting)
-        with _blocking(job):
-            state = last_state(self.folder, job.id, job.start)
-        if state is not None:
-            objective.load_state_dict(state)
+        objective = self._taken_up((*job.line, Ancestor(job.id, job.config, job.seed, job.start)), data, rearm)
+        kept = len(self.rungs) if forks(self.study) else KEPT
         for metrics in objective.run():
             if bad := finite(metrics):
                 raise Failed(f"the metric {bad} became {metrics[bad]} in epoch {objective.epoch}")
             rung = Rung(objective.epoch, metrics, time.perf_counter() - started)
-            with _blocking(job):
-                save_rung(self.folder, job.id, job.config, rung, objective.state_dict())
+            with _blocking(job.id):
+                save_rung(self.folder, job.id, job.config, rung, objective.state_dict(), kept)
             if rung.epoch > job.start:  # else it was told before, and its state was lost since
                 tell(rung)
                 rearm()
@@ -110,17 +118,40 @@ class Work:
                 return
             started = time.perf_counter()
 
+    def _taken_up(self, line: tuple[Ancestor, ...], data: Any, rearm: Rearm) -> Objective:
+        """The last of a line where it stands: from its last whole state or else, if it is a fork, from what the one
+        before it had come to, which is run again where its states are lost, too."""
+        *elders, (id, config, seed, until) = line
+        threads = max(1, int(self.study.resources.cpu))
+        setting = Setting(
+            config, seed, ladder(self.study, config, self.rungs), data, self.study.probe, threads, self.device
+        )
+        objective: Objective = self.study.objective.build(setting)
+        origin = elders[-1].until if elders else 0
+        with _blocking(id):
+            state = last_state(self.folder, id, until, after=origin)
+        if state is None and elders:
+            elder = self._taken_up(tuple(elders), data, rearm)
+            steps = elder.run()
+            while elder.epoch < origin:
+                next(steps)
+                rearm()
+            state = elder.state_dict()
+        if state is not None:
+            objective.load_state_dict(state)
+        return objective
+
 
 class _Blocked(Exception):
     """A trial's files cannot be read or written: the disk is full or out of reach, which is no fault of the trial's."""
 
 
 @contextmanager
-def _blocking(job: Job) -> Iterator[None]:
+def _blocking(id: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _Blocked(f"{error.strerror or error} (the files of {job.id})") from None
+        raise _Blocked(f"{error.strerror or error} (the files of {id})") from None
 
 
 def _reason(error: Exception) -> str:

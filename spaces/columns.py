@@ -11,7 +11,7 @@ from typing import Any
 
 from spaces.domains import Choice, Domain, Fixed, Uniform, Value
 from spaces.knobs import Knob, knobs
-from spaces.space import Config, Either, Group, Sequence, Switch, below, step_path
+from spaces.space import Config, Either, Group, Same, Sequence, Switch, below, step_path
 from spaces.space import Node as SpaceNode
 
 
@@ -87,3 +87,22 @@ def _step(steps: list[dict[str, Any]], part: str) -> Any:
     if part.isdecimal():
         return steps[int(part) - 1] if int(part) <= len(steps) else None
     return next((step[part] for step in steps if part in step), None)
+
+
+def reach(part: SpaceNode) -> dict[str, tuple[Domain, ...]]:
+    """The domains of each knob of a group, all those that it may have where it can be filled in several ways."""
+    if isinstance(part, Group):
+        return {name: _domains(child) for name, child in part.parts.items()}
+    found: dict[str, tuple[Domain, ...]] = {}
+    for way in part.ways.values() if isinstance(part, Either) else ():
+        for name, domains in reach(way).items():
+            found[name] = (*found.get(name, ()), *domains)
+    return found
+
+
+def _domains(node: SpaceNode) -> tuple[Domain, ...]:
+    if isinstance(node, Either):
+        return tuple(domain for way in node.ways.values() for domain in _domains(way))
+    if isinstance(node, Same):
+        return (node.domain,)
+    return () if isinstance(node, (Group, Switch, Sequence)) else (node,)

@@ -301,25 +301,24 @@ def _cell(u: float, count: int) -> int:
 
 def _spread(count: int, points: int) -> list[int]:
     """At most `points` of the places 0 .. count - 1, both ends among them, evenly spread."""
-    return sorted({round(float(place)) for place in np.linspace(0, count - 1, min(points, count))})
+    return sorted({min(round(float(place)), count - 1) for place in np.linspace(0, count - 1, min(points, count))})
 
 
 def within(inner: Domain, outer: Domain) -> bool:
     """Whether every value of `inner` is also one of `outer` (a study may narrow a range, never widen it).
 
-    Of more than `MANY` values not all are looked at: then whole numbers lie in a range that has its ends and no step,
-    and nowhere else.
+    Of domains that must be looked at value by value, those of more than `MANY` values count as not within.
     """
-    stepped = isinstance(outer, (Int, Uniform)) and outer.step not in (0, 1)
     if isinstance(inner, Fixed):
         return outer.contains(inner.value)
     if isinstance(inner, Choice):
         return all(outer.contains(option) for option in inner.options)
-    if isinstance(outer, (Choice, Fixed)) or stepped or isinstance(inner, Uniform) and inner.step:
+    if isinstance(outer, (Choice, Fixed)) or (isinstance(outer, Uniform) and outer.step):
         return inner.size <= MANY and all(outer.contains(value) for value in _all(inner))
-    if isinstance(outer, Int) and not isinstance(inner, Int):
-        return False  # a range of fractions does not lie among whole numbers
-    return all(outer.contains(value) for value in _ends_of(inner))
+    if isinstance(outer, Int):  # among whole numbers there is no range of fractions
+        steady = isinstance(inner, Int) and (inner.size == 1 or inner.step % outer.step == 0)
+        return steady and all(outer.contains(end) for end in _ends(inner))
+    return all(outer.contains(end) for end in _ends(inner))
 
 
 def _all(domain: Uniform | Log | Int) -> list[Value]:
@@ -329,7 +328,8 @@ def _all(domain: Uniform | Log | Int) -> list[Value]:
     return domain.grid(int(domain.size))
 
 
-def _ends_of(domain: Uniform | Log | Int) -> tuple[Value, Value]:
+def _ends(domain: Uniform | Log | Int) -> list[Value]:
     """The first and the last value."""
-    last = domain.low + (domain.size - 1) * domain.step if isinstance(domain, Int) else domain.high
-    return domain.low, last
+    if isinstance(domain, Int):
+        return [domain.low, domain.low + (domain.size - 1) * domain.step]
+    return domain.grid(2)

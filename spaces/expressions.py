@@ -72,6 +72,10 @@ class Expression:
     names: tuple[tuple[str, str], ...]
     tree: ast.expr = field(repr=False, compare=False)
 
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether each name has a value."""
+        return all(full in values for _, full in self.names)
+
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether the condition is met. Where a name has no value it asks for nothing; where it has no meaning (a
         division by zero, a word compared with a number) it is not met."""
@@ -102,9 +106,9 @@ class Expression:
         return 1.0
 
 
-def parse(text: str, known: Sequence[str]) -> Expression:
+def parse(text: str, known: Sequence[str], further: Sequence[str] = ()) -> Expression:
     """The condition that a text states about the values called `known`; the last parts of a dotted name are enough
-    where they fit one alone.
+    where they fit one alone, or one alone of those that are not `further` ones.
 
     Raises:
         ValueError: the text is no such condition, or a name means nothing or several things.
@@ -123,23 +127,25 @@ def parse(text: str, known: Sequence[str]) -> Expression:
         raise ValueError("it speaks of no knob or metric")
     if not isinstance(tree, (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Name, ast.Attribute)):
         raise ValueError("it is no condition; compare something with something")
-    return Expression(text.strip(), tuple((name, resolve(name, known)) for name in names), tree)
+    return Expression(text.strip(), tuple((name, resolve(name, known, further)) for name in names), tree)
 
 
-def resolve(name: str, known: Sequence[str]) -> str:
-    """The one of the `known` dotted names that a name means: itself, or the only one that ends so.
+def resolve(name: str, known: Sequence[str], further: Sequence[str] = ()) -> str:
+    """The one of the `known` dotted names that a name means: itself, or the only one that ends so, else the same of
+    the `further` ones.
 
     Raises:
         ValueError: there is none, or several; the message names the nearest.
     """
-    if name in known:
+    if name in known or name in further:
         return name
     found = [full for full in known if full.endswith(f".{name}")]
+    found = found or [full for full in further if full.endswith(f".{name}")]
     if len(found) == 1:
         return found[0]
     if found:
         raise ValueError(f"'{name}' may be {' or '.join(found[:4])}; say which")
-    tails = {tail: full for full in known for tail in _tails(full)}
+    tails = {tail: full for full in (*known, *further) for tail in _tails(full)}
     near = get_close_matches(name, list(tails), n=1)
     hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(list(known)[:12])}"
     raise ValueError(f"there is no '{name}'{hint}")

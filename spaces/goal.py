@@ -75,6 +75,8 @@ def read_goal(search: Node, metrics: Mapping[str, Any], epochs: int, seed: int) 
     given = search.value
     node = given.get("metric", search)
     names = _words(given.get("metric"), "the name of a metric") or {next(iter(metrics)): node}
+    if not names or ("metric" in given and not given["metric"].value):
+        raise node.wrong(f"expected the name of a metric, found {describe(node)}", metrics)
     for name, place in names.items():
         if name not in metrics:
             raise place.wrong(f"no probe gives the metric '{name}'", metrics, near=name)

@@ -7,7 +7,7 @@ a strategy) is replaced whole, as are lists and values.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from spaces.document import Node, describe
 from spaces.reading import FORMS
@@ -16,11 +16,17 @@ MOST = 16  # files that go into one study
 WHOLE = ("data", "objective", "search.strategy", "search.scheduler")
 MARKS = (*FORMS, "sequence")  # keys by which a mapping is known to state one thing
 
-Open = Callable[[str, Node], tuple[str, Node]]
-"""From what a study calls another (and where) to what identifies that one, and its document."""
+
+@dataclass(frozen=True)
+class Source:
+    """A study's document, what tells it from others however it is called, and how it finds those that it includes."""
+
+    document: Node
+    identity: str
+    opened: Callable[[str, Node], Source]  # by what the study calls another, and where
 
 
-def included(document: Node, identity: str, opened: Open) -> Node:
+def included(source: Source) -> Node:
     """The document with those that it includes beneath it.
 
     Raises:
@@ -28,8 +34,9 @@ def included(document: Node, identity: str, opened: Open) -> Node:
     """
     count = 0
 
-    def complete(document: Node, chain: tuple[str, ...]) -> Node:
+    def complete(source: Source, chain: dict[str, str]) -> Node:
         nonlocal count
+        document = source.document
         if not isinstance(document.value, dict) or "include" not in document.value:
             return document
         node = document.value["include"]
@@ -40,15 +47,17 @@ def included(document: Node, identity: str, opened: Open) -> Node:
             count += 1
             if count > MOST:
                 raise item.wrong(f"more than {MOST} files are included")
-            name, found = opened(item.value, item)
-            if name in chain:
-                raise item.wrong(f"'{item.value}' includes itself: {' -> '.join((*chain[chain.index(name) :], name))}")
-            found = complete(found, (*chain, name))
+            below = source.opened(item.value, item)
+            if below.identity in chain:
+                way = [*chain.values()][[*chain].index(below.identity) + 1 :]
+                raise item.wrong(f"this leads back to a study that is being read: {' -> '.join((*way, item.value))}")
+            found = complete(below, {**chain, below.identity: item.value})
+            found.mapping("a study (a mapping with name, data, space, ...)")
             base = found if base is None else laid_over(found, base)
         own = replace(document, value={k: v for k, v in document.value.items() if k != "include"})
         return own if base is None else laid_over(own, base)
 
-    return complete(document, (identity,))
+    return complete(source, {source.identity: ""})
 
 
 def laid_over(upper: Node, lower: Node) -> Node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -83,7 +83,7 @@ class _Listing:
         for place in range(1, high + 1):
             if len(names) > 1:
                 yield Knob(f"{path}.{place}", Choice(*names), when)
-        for place in range(1, high + 1 if node.repeat else 2):
+        for place in range(1, (high if node.repeat else min(high, 1)) + 1):
             for name, part in node.steps.items():
                 taken = {f"{path}.{place}": (name,)} if node.repeat and len(names) > 1 else {}
                 yield from self.visit(part, step_path(node, path, place, name), {**when, **taken})
@@ -119,40 +119,76 @@ def _openings(switch: Switch, switches: Mapping[str, Switch]) -> dict[tuple[str,
 
 
 def size(space: Group) -> float:
-    """How many configs the space has, before `where`; infinite where a knob takes any fraction."""
+    """How many configs the space has, before `where`; infinite where a knob takes any fraction. What two ways of an
+    `either` share counts twice."""
     deciding = sorted({other for part in space.parts.values() if isinstance(part, Switch) for other in part.only})
     switches = dict(_switches(space, ""))
+    shared = dict(_shared(space))
     total = 0.0
     for taken in product(*(switches[path].branches for path in deciding)):
         chosen = dict(zip(deciding, taken, strict=True))
-        total += math.prod(_size(part, name, chosen) for name, part in space.parts.items())
+        counts = _product(_counts(part, name, chosen, shared) for name, part in space.parts.items())
+        total += sum(count * math.prod(shared[path].size for path in drawn) for drawn, count in counts.items())
     return total
 
 
-def _size(node: Node, path: str, chosen: Mapping[str, str]) -> float:
+MOST_SETS = 1000  # of shared knobs, beyond which all count as drawn wherever one is
+Counts = dict[frozenset[str], float]
+"""How many configs draw each set of shared knobs, those knobs themselves not counted."""
+ONE: Counts = {frozenset(): 1.0}
+
+
+def _counts(node: Node, path: str, chosen: Mapping[str, str], shared: Mapping[str, Domain]) -> Counts:
     match node:
         case Group(parts):
-            return math.prod(_size(part, below(path, name), chosen) for name, part in parts.items())
+            return _product(_counts(part, below(path, name), chosen, shared) for name, part in parts.items())
         case Switch(branches):
             open_ = [chosen[path]] if path in chosen else node.open(chosen)
-            return sum(_size(branches[name], f"{path}.{name}", chosen) for name in open_)
+            return _sum(_counts(branches[name], f"{path}.{name}", chosen, shared) for name in open_)
         case Either(ways):
-            return sum(_size(way, f"{path}.{name}", chosen) for name, way in ways.items())
+            return _sum(_counts(way, f"{path}.{name}", chosen, shared) for name, way in ways.items())
         case Sequence():
-            return sum(_lines(node, path, chosen, length) for length in node.length.grid(node.length.high))
-        case Same():
-            return 1  # counted where it stands, or else a part of that
+            steps = [_counts(step, f"{path}.{name}", chosen, shared) for name, step in node.steps.items()]
+            return _sum(_lines(node, steps, length) for length in range(node.length.low, node.length.high + 1))
+        case Same(other):
+            return {frozenset((other,)): 1.0}
         case _:
-            return node.size
+            return {frozenset((path,)): 1.0} if path in shared else {frozenset(): node.size}
 
 
-def _lines(node: Sequence, path: str, chosen: Mapping[str, str], length: int) -> float:
+def _lines(node: Sequence, steps: list[Counts], length: int) -> Counts:
     """How many sequences of one length there are: of steps that may repeat, or of subsets in every order."""
-    sizes = [_size(step, f"{path}.{name}", chosen) for name, step in node.steps.items()]
     if node.repeat:
-        return sum(sizes) ** length
-    elementary = [1.0] + [0.0] * length  # symmetric polynomials of the sizes
-    for count in sizes:
+        return _product([_sum(steps)] * length)
+    elementary: list[Counts] = [ONE, *({} for _ in range(length))]  # symmetric polynomials of the steps
+    for counts in steps:
         for k in range(length, 0, -1):
-            elementary[k] += elementary[k - 1] * count if elementary[k - 1] else 0.0
-    return elementary[length] * math.factorial(length)
+            elementary[k] = _sum([elementary[k], _product([elementary[k - 1], counts])])
+    return {drawn: count * math.factorial(length) for drawn, count in elementary[length].items()}
+
+
+def _sum(terms: Iterable[Counts]) -> Counts:
+    total: Counts = {}
+    for term in terms:
+        for drawn, count in term.items():
+            total[drawn] = total.get(drawn, 0.0) + count
+    return total
+
+
+def _product(factors: Iterable[Counts]) -> Counts:
+    total = ONE
+    for factor in factors:
+        total = _sum({one | other: a * b} for one, a in total.items() for other, b in factor.items())
+        if len(total) > MOST_SETS:
+            total = {frozenset().union(*total): sum(total.values())}
+    return total
+
+
+def _shared(node: Node) -> Iterator[tuple[str, Domain]]:
+    """The knobs whose values others take as well."""
+    match node:
+        case Same(path, domain):
+            yield path, domain
+        case Group(children) | Switch(children) | Either(children) | Sequence(children):
+            for child in children.values():
+                yield from _shared(child)

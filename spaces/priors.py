@@ -11,11 +11,12 @@ import math
 
 import numpy as np
 
-from spaces.domains import Choice, Domain, Fixed, Ordinal, Prior, Value
+from spaces.domains import Choice, Domain, Fixed, Int, Ordinal, Prior, Value
 
 WIDTH = {"low": 0.5, "medium": 0.25, "high": 0.125}  # standard deviation, of a domain of length 1
 WEIGHT = {"low": 2.0, "medium": 4.0, "high": 8.0}  # of the believed option against any other
 CONFIDENCES = tuple(WIDTH)
+NARROW = 1e-6  # what a value owns of the unit scale, below which a density is told from a mass by rounding alone
 
 
 def sample(domain: Domain, rng: np.random.Generator) -> Value:
@@ -37,8 +38,22 @@ def density(domain: Domain, value: Value) -> float:
         weight, count = WEIGHT[prior.confidence], len(domain.options)
         return (weight if domain.index(value) == domain.index(prior.value) else 1.0) * count / (weight + count - 1)
     width, center = WIDTH[prior.confidence], domain.to_unit(prior.value)
+    whole = _mass(-center / width, (1 - center) / width)
+    low, high = _cell(domain, value)
+    if high - low > NARROW:
+        return _mass((low - center) / width, (high - center) / width) / (whole * (high - low))
     height = math.exp(-(((domain.to_unit(value) - center) / width) ** 2) / 2) / (width * math.sqrt(2 * math.pi))
-    return height / (_normal((1 - center) / width) - _normal(-center / width))
+    return height / whole
+
+
+def _cell(domain: Domain, value: Value) -> tuple[float, float]:
+    """The part of [0, 1] that a value owns; where there is no end of values, the point alone."""
+    assert not isinstance(domain, Fixed)
+    place = domain.to_unit(value)
+    if isinstance(domain, Int) and domain.log and domain.size > 1:
+        low, high = math.log(domain.low - 0.5), math.log(domain.high + 0.5)
+        return (math.log(value - 0.5) - low) / (high - low), (math.log(value + 0.5) - low) / (high - low)
+    return place - 0.5 / domain.size, place + 0.5 / domain.size
 
 
 def _inverse(domain: Domain, prior: Prior, share: float) -> float:
@@ -51,5 +66,10 @@ def _inverse(domain: Domain, prior: Prior, share: float) -> float:
     return min(max(center + width * float(norm.ppf(low + share * (high - low))), 0.0), 1.0)
 
 
+def _mass(low: float, high: float) -> float:
+    """What a standard normal distribution has between two places, also far from its middle."""
+    return _normal(-low) - _normal(-high) if low > 0 else _normal(high) - _normal(low)
+
+
 def _normal(x: float) -> float:
-    return 0.5 * (1 + math.erf(x / math.sqrt(2)))
+    return 0.5 * math.erfc(-x / math.sqrt(2))

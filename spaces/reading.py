@@ -14,6 +14,7 @@ and a component as `search` (all its knobs), `default`, `off`, a mapping of its 
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -131,6 +132,9 @@ def _ways(node: Node) -> dict[str, Node]:
         ways = dict(child.mapping("a list of ways, or a mapping that names them"))
     if len(ways) < 2:
         raise child.wrong("'either' needs two ways at least")
+    for name, way in ways.items():
+        if not re.fullmatch(r"\w+", name):
+            raise way.wrong(f"'{shown(name)}' cannot name a way", "letters, digits and _")
     return ways
 
 
@@ -190,8 +194,8 @@ def _range(kind: str, children: Mapping[str, Node], field: Field, node: Node) ->
     try:
         return makers[kind](*ends, **more)
     except ValueError as error:
-        where = children["default"] if "the default" in str(error) else bounds
-        raise where.wrong(str(error)) from None
+        word = str(error).split()[1]  # the default, the step, or what the bounds are
+        raise children.get(word, bounds).wrong(str(error)) from None
 
 
 def _confidence(children: Mapping[str, Node]) -> Any:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from spaces.document import Node, StudyError, complaint, parse
-from spaces.inclusion import Open, included
+from spaces.inclusion import Source, included
 
 LIBRARY = Path(__file__).parent / "library"
 LARGEST = 2**16  # bytes of a study's file, read in 0.8 s at worst (see MOST_VALUES); a shipped one has 2,000
@@ -26,21 +26,19 @@ def open_study(name: str) -> Node:
     Raises:
         StudyError: there is no such study, or its file is none, is too large, or is no readable YAML.
     """
-    path = _path(name)
-    return included(_read(name, path), _shown(path), _beside(path))
+    return included(_source(name, _path(name)))
 
 
-def _beside(path: Path) -> Open:
-    """How a study at a path finds those that it includes: by their names, or by paths that start where it lies."""
+def _source(name: str, path: Path) -> Source:
+    """The study in a file. It finds others by their shipped names, or by paths that start where it lies."""
 
-    def opened(name: str, node: Node) -> tuple[str, Node]:
-        place = shipped().get(name) or path.parent / Path(name).expanduser()
+    def opened(name: str, node: Node) -> Source:
         try:
-            return _shown(place), _read(name, place)
+            return _source(name, path.parent / _path(name))
         except StudyError as error:
             raise node.wrong(f"the study to include cannot be read: {error}") from None
 
-    return opened
+    return Source(_read(name, path), os.path.realpath(path), opened)
 
 
 def _path(name: str) -> Path:

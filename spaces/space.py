@@ -162,35 +162,84 @@ def step_path(node: Sequence, path: str, place: int, name: str) -> str:
 
 
 def flat(space: Group, config: Config) -> dict[str, Value]:
-    """The config as {dotted name: value}, switches as their branch's name; only what applies to it."""
-    values: dict[str, Value] = {}
+    """The config as {dotted name: value}, switches as their branch's name; only what applies to it.
 
-    def visit(node: Node, part: Any, path: str) -> None:
+    Raises:
+        ValueError: the config has something where nothing of the space fits.
+    """
+    for free_first in (False, True):  # else many ways that are the same as others could be tried in every combination
+        turns: list[int] | None = []
+        while turns is not None:
+            reading = _Reading(turns, free_first)
+            if reading.visit(space, config, ""):
+                return reading.values
+            turns = reading.turned() if free_first else None
+    raise ValueError("no config of this space has such values")
+
+
+class _Reading:
+    """An attempt to tell what was drawn for a config. Where several ways of an `either` fit, `turns` has the place of
+    the one that is tried; it fails if a value is to be the same as another and is not."""
+
+    def __init__(self, turns: list[int], free_first: bool) -> None:
+        self.turns, self.free_first = turns, free_first
+        self.counts: list[int] = []  # of the ways between which it took its turns
+        self.values: dict[str, Value] = {}
+
+    def turned(self) -> list[int] | None:
+        """The turns of the next attempt: the last one that can be another is, those behind it start anew."""
+        taken = self.turns + [0] * (len(self.counts) - len(self.turns))
+        for place in reversed(range(len(self.counts))):
+            if taken[place] + 1 < self.counts[place]:
+                return [*taken[:place], taken[place] + 1]
+        return None
+
+    def visit(self, node: Node, part: Any, path: str) -> bool:
+        """Takes in a part of the config; whether it agrees with the rest so far."""
         match node:
             case Group(parts):
-                for name, child in parts.items():
-                    visit(child, part[name], below(path, name))
+                return all(self.visit(child, part[name], below(path, name)) for name, child in parts.items())
             case Switch(branches):
                 (branch,) = part
-                values[path] = branch
-                visit(branches[branch], part[branch], f"{path}.{branch}")
+                self.values[path] = branch
+                return self.visit(branches[branch], part[branch], f"{path}.{branch}")
             case Either(ways):
-                way = next(name for name, way in ways.items() if fits(way, part))
-                values[path] = way
-                visit(ways[way], part, f"{path}.{way}")
+                return self._way(ways, part, path)
             case Sequence(steps):
-                values[f"{path}.length"] = len(part)
-                for place, step in enumerate(part, 1):
-                    (name,) = step
-                    values[f"{path}.{place}"] = name
-                    visit(steps[name], step[name], step_path(node, path, place, name))
+                self.values[f"{path}.length"] = len(part)
+                taken = [name for step in part for name in step]
+                self.values |= {f"{path}.{place}": name for place, name in enumerate(taken, 1)}
+                places = enumerate(zip(taken, part, strict=True), 1)
+                return all(self.visit(steps[n], s[n], step_path(node, path, place, n)) for place, (n, s) in places)
             case Same(other):
-                values[other] = part
+                return self._agrees(other, part)
             case _:
-                values[path] = part
+                return self._agrees(path, part)
 
-    visit(space, config, "")
-    return values
+    def _way(self, ways: Mapping[str, Node], part: Any, path: str) -> bool:
+        fitting = [name for name, way in ways.items() if fits(way, part)]
+        if self.free_first and len(fitting) > 1:
+            fitting.sort(key=lambda name: _shares(ways[name]))
+        if not fitting:
+            return False
+        turn = self.turns[len(self.counts)] if len(self.counts) < len(self.turns) else 0
+        self.counts.append(len(fitting))
+        self.values[path] = fitting[turn]
+        return self.visit(ways[fitting[turn]], part, f"{path}.{fitting[turn]}")
+
+    def _agrees(self, path: str, value: Value) -> bool:
+        known = self.values.setdefault(path, value)
+        return known == value and isinstance(known, bool) == isinstance(value, bool)
+
+
+def _shares(node: Node) -> bool:
+    """Whether something in it is the same as another."""
+    match node:
+        case Same():
+            return True
+        case Group(children) | Switch(children) | Either(children) | Sequence(children):
+            return any(_shares(child) for child in children.values())
+    return False
 
 
 def fits(node: Node, part: Any) -> bool:
@@ -207,7 +256,9 @@ def fits(node: Node, part: Any) -> bool:
         case Either(ways):
             return any(fits(way, part) for way in ways.values())
         case Sequence(steps, length, repeat):
-            if not (isinstance(part, list) and length.contains(len(part)) and all(len(step) == 1 for step in part)):
+            if not (isinstance(part, list) and length.contains(len(part))):
+                return False
+            if not all(isinstance(step, dict) and len(step) == 1 for step in part):
                 return False
             names = [next(iter(step)) for step in part]
             distinct = repeat or len(set(names)) == len(names)
@@ -218,11 +269,13 @@ def fits(node: Node, part: Any) -> bool:
             return node.contains(part)
 
 
-def settled(branch: Branch) -> dict[str, Value]:
-    """The knobs of a component that have one value whatever is drawn."""
-    if isinstance(branch, Group):
-        return {name: part.value for name, part in branch.parts.items() if isinstance(part, Fixed)}
-    first, *others = (settled(way) for way in branch.ways.values() if isinstance(way, (Group, Either)))
+def settled(part: Node) -> dict[str, Value]:
+    """The knobs of a group that have one value whatever is drawn."""
+    if isinstance(part, Group):
+        return {name: child.value for name, child in part.parts.items() if isinstance(child, Fixed)}
+    if not isinstance(part, Either):
+        return {}
+    first, *others = (settled(way) for way in part.ways.values())
     return {n: v for n, v in first.items() if all(n in other and other[n] == v for other in others)}
 
 
@@ -240,11 +293,20 @@ def draws(space: Group, config: Config) -> dict[str, tuple[Domain, Value]]:
 
 
 def allowed(space: Group, config: Config) -> bool:
-    """Whether a config keeps to the constraints of its space; one about a knob that does not apply is kept."""
-    if not space.where:
+    """Whether a config keeps to the constraints of its space; one about a knob that does not apply is kept. What is to
+    be the same as another is such a constraint, too."""
+    if not space.where and not _shares(space):
         return True
-    values = {**flat(space, config), **leaves(config)}  # by either name; the place of an `either` means its value
+    try:
+        values = named(space, config)
+    except ValueError:
+        return False
     return all(expression.holds(values) for expression in space.where)
+
+
+def named(space: Group, config: Config) -> dict[str, Value]:
+    """The values of a config by all names that conditions may call them; the place of an `either` means its value."""
+    return {**flat(space, config), **leaves(config)}
 
 
 def leaves(config: Config, path: str = "") -> dict[str, Value]:

@@ -9,41 +9,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-import numpy as np
-
 from spaces import reading
 from spaces.components import Catalogue, Component, Pick
-from spaces.document import Node, StudyError, shown
-from spaces.domains import Domain, Int, Uniform
-from spaces.expressions import parse, resolve
-from spaces.goal import Goal, read_goal
-from spaces.knobs import knobs
-from spaces.space import Config, Either, Group, Same, Sequence, Switch, allowed, below, leaves, step_path, walk
-from spaces.space import Node as SpaceNode
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """A part of the space that is one component of a shelf: the study's `kind: {name: knobs, ...}`."""
-
-    kind: str
-    default: tuple[str, ...] = ()  # taken where the study is silent; without it the study must speak
-    serves: str = ""  # the part whose needs this one's offers must meet
-
-
-@dataclass(frozen=True)
-class SomeOf:
-    """A part of the space that is a sequence of a shelf's components, in the order in which the study names them."""
-
-    kind: str
-    default: tuple[str, ...] = ()
-
-
-Part = OneOf | SomeOf | type
+from spaces.conditions import kept_share as kept_share
+from spaces.document import Node, shown
+from spaces.domains import Int, Uniform
+from spaces.goal import Goal as Goal
+from spaces.goal import read_goal
+from spaces.parts import OneOf as OneOf  # which objectives import from here, beside the study
+from spaces.parts import Part as Part
+from spaces.parts import SomeOf as SomeOf
+from spaces.parts import read_space
+from spaces.space import Group, Switch
 
 
 @dataclass(frozen=True)
@@ -57,6 +38,11 @@ class Budget:
     per: str = ""  # a switch: each of its branches is searched by itself, with so many trials of its own
     repeats: Annotated[int, Int(0, 1000)] = 0  # further seeds with which the finalists are run, for mean and interval
     finalists: Annotated[int, Int(1, 1000)] = 3  # of the best configs, how many are repeated
+
+    @property
+    def confirming(self) -> int:
+        """Trials, at most, that repeat finalists."""
+        return self.repeats * self.finalists
 
 
 @dataclass(frozen=True)
@@ -166,149 +152,6 @@ def read_study(document: Node, catalogue: Catalogue) -> Study:
         warm_start=_paths(search.value.get("warm_start")),
         document=document,
     )
-
-
-def read_space(node: Node | None, document: Node, parts: Mapping[str, Part], catalogue: Catalogue) -> Group:
-    """The space under `node`: each part that the objective declares, as the study or its default has it, and what
-    must hold of it (`where`)."""
-    node = node or Node({}, document.origin, "space")
-    given = node.known((*parts, "where"), "space part")
-    tree: dict[str, SpaceNode] = {}
-    branches: dict[str, dict[str, Component]] = {}
-    for name, part in parts.items():
-        child = given.get(name)
-        if isinstance(part, type):
-            tree[name] = reading.space(child, part)
-            continue
-        shelf = catalogue[part.kind]
-        if child is None and not part.default and isinstance(part, OneOf):
-            raise node.wrong(f"the space names no {name}", shelf.names())
-        path = f"space.{name}"
-        child = child or Node({n: Node("default", node.origin, f"{path}.{n}") for n in part.default}, node.origin, path)
-        if isinstance(part, SomeOf) and isinstance(child.value, dict) and "sequence" in child.value:
-            (steps,) = child.known(("sequence",), "setting beside 'sequence'").values()
-            tree[name] = reading.sequence(steps, shelf)
-            continue
-        options, branches[name] = reading.choices(child, shelf)
-        if isinstance(part, SomeOf):
-            tree[name] = Group(options)
-            continue
-        if not options:
-            raise child.wrong(f"no {name} is left to choose from", shelf.names())
-        tree[name] = Switch(options, _compatible(part.serves, branches, child) if part.serves else {})
-    return constrained(united(Group(tree)), given.get("where"))
-
-
-def united(space: Group) -> Group:
-    """The space with each knob that is to be the same as another tied to it."""
-    targets = dict(_domains(space, ""))
-
-    def tied(node: SpaceNode) -> SpaceNode:
-        match node:
-            case reading.Wanted():
-                try:
-                    path = resolve(node.path, list(targets))
-                except ValueError as error:
-                    raise node.node.wrong(f"no knob to be the same as: {error}") from None
-                return node.found(path, targets[path])
-            case Group(parts):
-                return Group({name: tied(part) for name, part in parts.items()})
-            case Switch(branches, only):
-                return Switch({name: tied(branch) for name, branch in branches.items()}, only)  # type: ignore[misc]
-            case Either(ways):
-                return Either({name: tied(way) for name, way in ways.items()})
-            case Sequence(steps, length, repeat):
-                return Sequence({name: tied(step) for name, step in steps.items()}, length, repeat)  # type: ignore[misc]
-        return node
-
-    return Group({name: tied(part) for name, part in space.parts.items()})
-
-
-def _domains(node: SpaceNode, path: str) -> Iterator[tuple[str, Domain]]:
-    """Every place with a value of its own, drawn or settled, by its dotted name."""
-    match node:
-        case Group(children) | Switch(children) | Either(children):
-            for name, child in children.items():
-                yield from _domains(child, below(path, name))
-        case Sequence(steps, _, repeat):
-            for name, child in steps.items() if not repeat else ():
-                yield from _domains(child, step_path(node, path, 0, name))
-        case Same():
-            pass
-        case _:
-            yield path, node
-
-
-def constrained(space: Group, node: Node | None) -> Group:
-    """The space with the conditions that a study states about it.
-
-    Raises:
-        StudyError: one that cannot be read, or all of them together let next to nothing through.
-    """
-    if node is None:
-        return space
-    known = list(dict.fromkeys(_nameable(space)))
-    where = []
-    for item in node.value if isinstance(node.value, list) else [node]:
-        try:
-            where.append(parse(reading.text(item), known))
-        except StudyError:
-            raise
-        except ValueError as error:
-            raise item.wrong(f"'{shown(str(item.value))}' is no condition on knobs: {error}") from None
-    made = Group(space.parts, tuple(where))
-    if not satisfiable(made):
-        kept = ", ".join(f"'{rule.text}' by {kept_share(Group(space.parts, (rule,))):.1%}" for rule in where)
-        raise node.wrong(f"of {TRIES} configs drawn at random none keeps to this: {kept}", "conditions that can be met")
-    return made
-
-
-def _nameable(space: Group) -> Iterator[str]:
-    """What conditions may speak of: knobs, settled values, switches; below an `either`, also without its ways."""
-    drawn = [knob.name.partition("[")[0] for knob in knobs(space)]
-    yield from (
-        *dict(_domains(space, "")),
-        *drawn,
-        *(n for n, part in space.parts.items() if isinstance(part, Switch)),
-    )
-    eithers = [path for path in drawn if any(other.startswith(f"{path}.") for other in drawn)]
-    rng = np.random.default_rng(0)
-    for _ in range(TRIES // 10 if eithers else 0):
-        yield from leaves(walk(space, lambda name, domain: domain.sample(rng)))
-
-
-TRIES = 2000  # configs drawn to see whether conditions can be met
-
-
-def satisfiable(space: Group) -> bool:
-    """Whether random draws find a config that is allowed."""
-    return any(allowed(space, config) for config in _sampled(space))
-
-
-def kept_share(space: Group) -> float:
-    """The share of configs that is allowed."""
-    return sum(allowed(space, config) for config in _sampled(space)) / TRIES
-
-
-def _sampled(space: Group) -> Iterator[Config]:
-    rng = np.random.default_rng(0)
-    return (walk(space, lambda name, domain: domain.sample(rng)) for _ in range(TRIES))
-
-
-def _compatible(
-    other: str, branches: Mapping[str, Mapping[str, Component]], node: Node
-) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Which of this part's branches meet the needs of each branch of the part `other`."""
-    *_, mine = branches.values()
-    limits = {}
-    for name, component in branches[other].items():
-        able = tuple(b for b, c in mine.items() if component.needs <= c.offers)
-        if not able:
-            wants = ", ".join(sorted(component.needs))
-            raise node.wrong(f"{other} '{name}' needs {wants}, which none of {', '.join(mine)} offers")
-        if len(able) < len(mine):
-            limits[name] = able
-    return {other: limits} if limits else {}
 
 
 def _name(node: Node | None, document: Node) -> str:

@@ -24,9 +24,10 @@ from spaces.circuits.pool import CircuitError, Pool
 from spaces.circuits.sampler import Sampler, sample
 from spaces.circuits.space import CircuitSpace
 from spaces.circuits.structure import depth, two_qubit_gates
+from spaces.columns import reach
 from spaces.document import Node, StudyError
-from spaces.domains import Choice, Fixed, Int
-from spaces.space import Group, Switch
+from spaces.domains import Choice, Int
+from spaces.space import Switch, settled
 from spaces.study import OneOf, Study
 
 
@@ -220,20 +221,14 @@ def sampler_of(study: Study, task: Task, where: Node) -> Sampler:
         StudyError: no circuit of the study's space fits the task.
     """
     group = study.space.parts["circuits"]
-    assert isinstance(group, Group)
     fixed = settled(group)
-    if len(fixed) < len(group.parts):
+    if len(fixed) < len(reach(group)):
         fixed = {name: fixed[name] for name in ("path", "coupling", "gates") if name in fixed}
         fixed |= {"length": 1, "depth": 1}  # the least that a circuit can be: only the rest is judged
     try:
         return CircuitSpace(**fixed).sampler(task.wires)
     except StudyError as error:
         raise where.wrong(f"no circuit space of this study serves it: {error}") from None
-
-
-def settled(group: Group) -> dict[str, Any]:
-    """The knobs of a group that a study leaves no choice, and their values."""
-    return {name: domain.value for name, domain in group.parts.items() if isinstance(domain, Fixed)}
 
 
 def floors(study: Study, data: None) -> dict[str, Metrics]:

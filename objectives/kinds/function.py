@@ -26,6 +26,7 @@ class Config:
 
 DATA = False
 PARTS = {"function": OneOf("function")}
+TUNABLE = ("function",)
 METRICS = {
     "value": Metric("min", False, "the function's value"),
     "second": Metric("min", False, "the second value of a function that has two"),

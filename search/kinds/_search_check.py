@@ -15,9 +15,10 @@ from search.kinds._drawing import share
 from spaces.circuits.gates import CODES, GATE_SETS, GATES, MAX_WIRES
 from spaces.circuits.pool import Pool
 from spaces.circuits.sampler import Sampler
+from spaces.columns import reach
 from spaces.document import Node
 from spaces.domains import Choice, Domain, Fixed
-from spaces.space import Group, Switch
+from spaces.space import Switch
 from spaces.study import Study
 
 GENERATED = ("validity", "uniqueness", "novelty", "generated", "gain")  # metrics that only generation gives
@@ -32,9 +33,8 @@ def check(study: Study) -> None:
     Raises:
         StudyError: the first thing that is wrong, with its place.
     """
-    generation = study.space.parts["generation"]
-    assert isinstance(generation, Group)
-    invents = _range(generation.parts["children"])[1] > 0
+    generation = reach(study.space.parts["generation"])
+    invents = _range(generation["children"])[1] > 0
     for where, task in tasks(study):
         absent = {} if invents else dict.fromkeys(GENERATED, "is searched without generated circuits")
         absent |= {} if task.accuracy else {"accuracy": "has no held-out data"}
@@ -44,7 +44,7 @@ def check(study: Study) -> None:
         _connected(sampler, place(study.document, "space", "circuits", "path"))
         _entangling(sampler, task, where)
         _embedded(study, sampler)
-    if invents and _options(generation.parts["how"]) != ("mutate",):
+    if invents and _options(generation["how"]) != ("mutate",):
         _decoded(study)
     _sized(study)
 
@@ -81,14 +81,13 @@ def product_cost(task: Task) -> float:
 
 def _embedded(study: Study, sampler: Sampler) -> None:
     """Refuses an embedding that does not know all gates of the circuits."""
-    circuits, switch = study.space.parts["circuits"], study.space.parts["embedding"]
-    assert isinstance(circuits, Group)
+    circuits, switch = reach(study.space.parts["circuits"]), study.space.parts["embedding"]
     assert isinstance(switch, Switch)
     used = set(sampler.gates)
-    if circuits.parts["path"] == Fixed(""):
-        used.update(gate for name in _options(circuits.parts["gates"]) for gate in GATE_SETS[name])
+    if circuits["path"] == (Fixed(""),):
+        used.update(gate for name in _options(circuits["gates"]) for gate in GATE_SETS[name])
     for name, group in switch.branches.items():
-        for known in _options(group.parts["gates"]) if "gates" in group.parts else ():
+        for known in _options(reach(group).get("gates", ())):
             if missing := sorted(used - set(GATE_SETS[known])):
                 where = place(study.document, "space", "embedding", name, "gates")
                 wide = [other for other, gates in GATE_SETS.items() if used <= set(gates)]
@@ -108,36 +107,34 @@ def _decoded(study: Study) -> None:
 
 def _sized(study: Study) -> None:
     """Refuses a pool without circuits or with fewer than are asked for, and a budget that ends before the search."""
-    pool, switch, generation = (study.space.parts[name] for name in ("pool", "searcher", "generation"))
-    assert isinstance(pool, Group)
+    pool, generation = (reach(study.space.parts[name]) for name in ("pool", "generation"))
+    switch = study.space.parts["searcher"]
     assert isinstance(switch, Switch)
-    assert isinstance(generation, Group)
     budget, where = study.probe.queries * study.goal.epochs, place(study.document, "space", "pool")
     said = f"budget.epochs: {study.goal.epochs} of {study.probe.queries} queries each"
-    size = _range(pool.parts["count"])[0]
-    if _options(pool.parts["sieve"]) != ("none",):
-        size = share(size, _range(pool.parts["keep"])[0])
+    size = _range(pool["count"])[0]
+    if _options(pool["sieve"]) != ("none",):
+        size = share(size, _range(pool["keep"])[0])
     if size < 1:
         raise where.wrong("the sieve keeps no circuit: count times keep is below 1")
-    if size < budget and not _range(generation.parts["children"])[0]:
+    if size < budget and not _range(generation["children"])[0]:
         raise where.wrong(f"{size} circuits are in the pool, fewer than {budget} queries ({said})")
     for name, group in switch.branches.items():
-        for knob in (knob for knob in DESIGN if knob in group.parts):
-            first = _range(group.parts[knob])[1]
+        knobs = reach(group)
+        for knob in (knob for knob in DESIGN if knob in knobs):
+            first = _range(knobs[knob])[1]
             if first >= budget:
                 what = f"the searcher '{name}' takes its first {first} circuits at random, and the budget ends by then"
                 raise place(study.document, "space", "searcher", name, knob).wrong(f"{what} ({said})")
 
 
-def _options(domain: Domain | Group | Switch) -> tuple:
+def _options(domains: tuple[Domain, ...]) -> tuple:
     """What a knob that is set to words may be set to."""
-    assert isinstance(domain, (Fixed, Choice))
-    return (domain.value,) if isinstance(domain, Fixed) else domain.options
+    found = [option for domain in domains if isinstance(domain, (Fixed, Choice)) for option in domain.grid(1000)]
+    return tuple(dict.fromkeys(found))
 
 
-def _range(domain: Domain | Group | Switch) -> tuple:
+def _range(domains: tuple[Domain, ...]) -> tuple:
     """The least and the largest number that a knob may be set to."""
-    if isinstance(domain, (Fixed, Choice)):
-        return min(_options(domain)), max(_options(domain))
-    assert not isinstance(domain, (Group, Switch))
-    return domain.low, domain.high
+    ends = [end for domain in domains for end in domain.grid(1000)]
+    return min(ends), max(ends)

@@ -30,9 +30,10 @@ from search.kinds._embedding_probes import Probing, chosen, probed
 from spaces.circuits.gates import GATE_SETS
 from spaces.circuits.pool import CircuitError
 from spaces.circuits.space import CircuitSpace
+from spaces.columns import reach
 from spaces.document import Node, StudyError
 from spaces.domains import Choice, Fixed, Int
-from spaces.space import Group, Switch
+from spaces.space import Group, Switch, settled
 from spaces.study import OneOf, Study
 
 
@@ -179,15 +180,15 @@ def drawn(space: CircuitSpace, draws: Draws, probing: Probing) -> Labelled:
 def check(study: Study, data: None) -> None:
     """Raises StudyError where tasks, pool, circuits and embeddings of a study do not fit each other."""
     pool, circuits = _group(study, "pool"), _group(study, "circuits")
-    settled = _settled(circuits)
-    if len(settled) < len(circuits.parts):
-        settled |= {"length": 1, "depth": 1}  # the least that a circuit can be: only the rest is judged
+    fixed = settled(circuits)
+    if len(fixed) < len(reach(circuits)):
+        fixed |= {"length": 1, "depth": 1}  # the least that a circuit can be: only the rest is judged
     for wires in _values(pool.parts["wires"]):
         with _placed(_place(study, "probe")):
             chosen(study.probe, wires)
         with _placed(_place(study, "space", "circuits")):
-            sampler = CircuitSpace(**settled).sampler(wires)
-        known = {"gates", "path"} <= settled.keys()
+            sampler = CircuitSpace(**fixed).sampler(wires)
+        known = {"gates", "path"} <= fixed.keys()
         for name, config in _embeddings(study):
             _check_embedding(study, name, config, wires, set(sampler.gates) if known else set())
     least = min(_values(pool.parts["count"]))
@@ -204,8 +205,7 @@ def _check_embedding(study: Study, name: str, config: Any, wires: int, gates: se
     if metric in DECODED and not hasattr(SHELVES["embedding"].load(name).build(config, wires, 1), "generate"):
         found = f"'{name}' neither rebuilds nor invents circuits, so it has no metric '{metric}'"
         raise place.wrong(found, [other for other in METRICS if other not in DECODED])
-    settled = isinstance(_switch(study).branches[name].parts.get("gates"), Fixed)
-    if settled and (foreign := gates - set(GATE_SETS[config.gates])):
+    if "gates" in settled(_switch(study).branches[name]) and (foreign := gates - set(GATE_SETS[config.gates])):
         able = [gate_set for gate_set, names in GATE_SETS.items() if gates <= set(names)]
         raise place.wrong(f"its gate set '{config.gates}' lacks {', '.join(sorted(foreign))}", able)
 
@@ -216,7 +216,7 @@ def floors(study: Study, data: None) -> dict[str, Metrics]:
     Probed as trials are; open knobs of pool, circuits and encoders are at their defaults.
     """
     torch.set_num_threads(max(1, int(study.resources.cpu)))
-    space, draws = CircuitSpace(**_settled(_group(study, "circuits"))), Draws(**_settled(_group(study, "pool")))
+    space, draws = CircuitSpace(**settled(_group(study, "circuits"))), Draws(**settled(_group(study, "pool")))
     pool = drawn(space, draws, study.probe)
 
     def measured(name: str, config: Any) -> Metrics:
@@ -236,7 +236,7 @@ def floors(study: Study, data: None) -> dict[str, Metrics]:
 def _embeddings(study: Study) -> list[tuple[str, Any]]:
     """The embeddings that a study may take, each with its config, open knobs at their defaults."""
     branches = _switch(study).branches
-    return [(name, SHELVES["embedding"].load(name).config(**_settled(group))) for name, group in branches.items()]
+    return [(name, SHELVES["embedding"].load(name).config(**settled(group))) for name, group in branches.items()]
 
 
 def _group(study: Study, part: str) -> Group:
@@ -249,11 +249,6 @@ def _switch(study: Study) -> Switch:
     switch = study.space.parts["embedding"]
     assert isinstance(switch, Switch)
     return switch
-
-
-def _settled(group: Group) -> dict[str, Any]:
-    """The knobs that a study has settled."""
-    return {knob: domain.value for knob, domain in group.parts.items() if isinstance(domain, Fixed)}
 
 
 def _values(domain: Any) -> Sequence[Any]:

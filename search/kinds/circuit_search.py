@@ -25,7 +25,7 @@ from objectives.circuits.evaluate import Training, fitting
 from objectives.circuits.generation import Generation, Tally, children
 from objectives.features import spread
 from objectives.kinds import Failed, Metric, Metrics, Setting
-from objectives.kinds.circuits import Scoring, as_tensors, built_task, of_tensors, settled, tasks
+from objectives.kinds.circuits import Scoring, as_tensors, built_task, of_tensors, tasks
 from search.kinds._drawing import Drawing
 from search.kinds._landscape import Landscape
 from search.kinds._queries import Queries, front, invented, measured, standing
@@ -35,7 +35,7 @@ from spaces.circuits.space import CircuitSpace
 from spaces.circuits.structure import depth, two_qubit_gates
 from spaces.document import StudyError
 from spaces.domains import Int
-from spaces.space import Group, Switch
+from spaces.space import Switch, settled
 from spaces.study import OneOf, Study
 
 FLOORS = 3  # random searches that the floor is the mean of
@@ -278,9 +278,7 @@ def floors(study: Study, data: None) -> dict[str, Metrics]:
     name, knobs = next(iter(switch.branches.items()))
     config: dict[str, Any] = {"task": {name: settled(knobs)}, "searcher": {"random": {}}}
     for part, kind in {"circuits": CircuitSpace, "pool": Drawing, "training": Training}.items():
-        group = study.space.parts[part]
-        assert isinstance(group, Group)
-        config[part] = asdict(kind(**settled(group)))
+        config[part] = asdict(kind(**settled(study.space.parts[part])))
     config |= {"generation": asdict(Generation()), "stopping": asdict(Stopping())}
     threads, found = max(1, int(study.resources.cpu)), list[Metrics]()
     for number in range(FLOORS):

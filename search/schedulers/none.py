@@ -20,19 +20,26 @@ class Config:
 
 def build(config: Config, goal: Goal) -> Straight:
     """The scheduler for trials of the goal's length."""
-    return Straight(config, goal.epochs)
+    return Straight(spread(goal.epochs, config.reports))
+
+
+def spread(epochs: int, reports: int) -> tuple[int, ...]:
+    """So many rungs, evenly spaced over the epochs; at most one an epoch."""
+    count = min(reports, epochs)
+    return tuple(round(epochs * (i + 1) / count) for i in range(count))
 
 
 class Straight:
     """Lets every trial run through."""
 
-    def __init__(self, config: Config, epochs: int) -> None:
-        count = min(config.reports, epochs)
-        self.rungs = tuple(round(epochs * (i + 1) / count) for i in range(count))
-        self.first = epochs
+    def __init__(self, rungs: tuple[int, ...]) -> None:
+        self.rungs = rungs
+
+    def first(self, number: int) -> int:
+        return self.rungs[-1]
 
     def tell(self, trial: Trial) -> None:
         """Nothing is compared."""
 
-    def promote(self, ready: Set[str], exhausted: bool) -> None:
+    def promote(self, ready: Set[str], coming: bool, idle: bool) -> None:
         return None

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from search.ledger import Rung, Trial
 from search.schedulers import Scheduler, asha, none
-from spaces.components import Shelf
 from spaces.study import Goal
 
 GOAL = Goal("value", "max", 27)
@@ -41,7 +40,7 @@ def choice(
     for trial in trials:
         scheduler.tell(trial)
     ready = {trial.id for trial in trials if trial.waiting and trial.number not in busy}
-    found = scheduler.promote(ready, exhausted)
+    found = scheduler.promote(ready, not exhausted, exhausted)
     return (found[0].number, found[1]) if found else None
 
 
@@ -66,7 +65,7 @@ def by_sorting(
 
 def told(scheduler: asha.Asha, ready: Set[str], exhausted: bool) -> tuple[str, int] | None:
     """What the scheduler promotes, from what it has been told."""
-    found = scheduler.promote(ready, exhausted)
+    found = scheduler.promote(ready, not exhausted, exhausted)
     return (found[0].id, found[1]) if found else None
 
 
@@ -85,7 +84,7 @@ def told(scheduler: asha.Asha, ready: Set[str], exhausted: bool) -> tuple[str, i
 )
 def test_the_ladder(epochs: int, eta: int, levels: int, rungs: tuple[int, ...]) -> None:
     scheduler = ladder(eta, levels, Goal("value", "max", epochs))
-    assert (scheduler.rungs, scheduler.first) == (rungs, rungs[0])
+    assert (scheduler.rungs, scheduler.first(0), scheduler.first(7)) == (rungs, rungs[0], rungs[0])
 
 
 @settings(deadline=None, derandomize=True)
@@ -231,7 +230,7 @@ def runs(draw: st.DrawFn) -> tuple[asha.Asha, list[Trial], list[Promotion]]:
             alive = [trial for trial in trials if not trial.failed]
             ready = {trial.id for trial in alive if trial.waiting and trial not in jobs}
             exhausted = not jobs and len(trials) == budget
-            found = scheduler.promote(ready, exhausted)
+            found = scheduler.promote(ready, not exhausted, exhausted)
             assert (found and (found[0].id, found[1])) == by_sorting(scheduler, trials, ready, exhausted)
             if found is not None:
                 trial, until = found
@@ -240,7 +239,7 @@ def runs(draw: st.DrawFn) -> tuple[asha.Asha, list[Trial], list[Promotion]]:
                 promotions.append(Promotion(trial, trial.until, *place(scheduler, alive, trial), exhausted))
                 trial.until = until
             elif len(trials) < budget:
-                trial = Trial(f"t{len(trials):04d}", len(trials), {}, 0, scheduler.first)
+                trial = Trial(f"t{len(trials):04d}", len(trials), {}, 0, scheduler.first(len(trials)))
                 trials.append(trial)
             else:
                 break
@@ -360,6 +359,9 @@ class Counted(float):
     def __rmul__(self, other: float) -> Counted:
         return Counted(other * float(self))
 
+    def __neg__(self) -> Counted:
+        return Counted(-float(self))
+
     def __eq__(self, other: object) -> bool:
         Counted.comparisons += 1
         return float(self) == other
@@ -377,7 +379,7 @@ def test_what_a_trial_costs_does_not_grow_with_their_number() -> None:
         trial.rungs.append(Rung(3, {"value": Counted(number * 0.618 % 1)}, 1.0))
         scheduler.tell(trial)
         ready.add(trial.id)
-        while (found := scheduler.promote(ready, False)) is not None:
+        while (found := scheduler.promote(ready, True, False)) is not None:
             best, best.until = found[0], found[1]
             best.rungs.append(Rung(best.until, best.rungs[0].metrics, 1.0))
             scheduler.tell(best)
@@ -392,9 +394,5 @@ def test_what_a_trial_costs_does_not_grow_with_their_number() -> None:
 )
 def test_without_a_scheduler_trials_run_through(epochs: int, reports: int, rungs: tuple[int, ...]) -> None:
     scheduler = none.build(none.Config(reports), Goal("value", "max", epochs))
-    assert (scheduler.rungs, scheduler.first) == (rungs, epochs)
+    assert (scheduler.rungs, scheduler.first(0), scheduler.first(7)) == (rungs, epochs, epochs)
     assert choice(scheduler, record({epochs: 1.0}, {epochs: 2.0}, {epochs: 3.0}), exhausted=True) is None
-
-
-def test_the_shelf_has_both() -> None:
-    assert Shelf("scheduler", "search.schedulers").names() == ["asha", "none"]

@@ -21,6 +21,7 @@ from search.executors import serial
 from search.folder import Folder
 from search.ledger import SCHEMA, Event, History, Ledger, LedgerWarning, read
 from search.rungs import KEPT, saved_rungs
+from search.schedulers import build_scheduler
 from search.sweep import Sweep, trial_seed
 from search.trial import FLOORS, End, Work
 from spaces.components import Shelf
@@ -65,7 +66,7 @@ def nothing(event: Event, history: History) -> None:
 
 def begun(wanted: Study, root: Path, observe: Callable[[Event, History], None] = nothing) -> tuple[Sweep, Work]:
     """A sweep over a new folder, or one that has been begun before."""
-    folder, rungs = Folder(root), wanted.scheduler.build(wanted.goal).rungs
+    folder, rungs = Folder(root), build_scheduler(wanted).rungs
     root.mkdir(exist_ok=True)
     goal = {"metric": wanted.goal.metric, "mode": wanted.goal.mode, "seed": wanted.goal.seed}
     header = {"event": "study", "schema": SCHEMA, "name": wanted.name, **goal, "rungs": list(rungs)}
@@ -96,9 +97,14 @@ STUDIES = {
     "grid and asha": study("{grid: {points: 2}}", "{asha: {eta: 2}}", "{branin: search, mixed: {kind: search}}", 20),
 }
 each = pytest.mark.parametrize("wanted", STUDIES.values(), ids=STUDIES)
+MORE = STUDIES | {
+    "random and hyperband": study("random", "{hyperband: {eta: 2}}", trials=6),
+    "random and median": study("random", "{median: {reports: 4, grace: 2}}", trials=6),
+}
+every = pytest.mark.parametrize("wanted", MORE.values(), ids=MORE)
 
 
-@each
+@every
 def test_a_seed_decides_a_whole_run(tmp_path: Path, wanted: Study) -> None:
     seen: list[Event] = []
     history = run(wanted, tmp_path / "a", lambda event, _: seen.append(event))
@@ -190,7 +196,7 @@ def broken(wanted: Study, root: Path, patch: pytest.MonkeyPatch, line: int, how:
     assert Folder(root).ledger.read_bytes().count(b"\n") == (line if how == "after" else line - 1)
 
 
-@each
+@every
 @pytest.mark.parametrize("how", ["after", "before", "within"])
 def test_a_broken_run_goes_on_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Study, how: str
