@@ -3,11 +3,11 @@
     python benchmarks/study_fuzz.py [--quick] [--count 10000] [--seed 0] [--only NUMBER]
 
 Every study starts as a shipped one (or as one of two that use every form of the space language, or as a circuit space,
-which is a file of its own) and is damaged a few times: its
-lines and characters are deleted, doubled, swapped and moved, numbers become huge or none, words long, YAML's signs,
-anchors and foreign bytes come in between; or its tree is damaged, and values, keys and branches of this study and of
-others trade places; or a `--set` is thrown at it. It is then read as `pretune check` reads it, without its data. A seed
-and a number make the same study again, and `--only` shows it. The last line is JSON.
+which is a file of its own) and is damaged a few times: its lines and characters are deleted, doubled, swapped and moved,
+numbers become huge or none, words long, YAML's signs, anchors and foreign bytes come in between; or its tree is damaged,
+and values, keys and branches of this study and of others trade places; or a `--set` is thrown at it. It is then read and
+sampled as by `pretune check`, without its data. A seed and a number make the same study again, and `--only` shows it. The
+last line is JSON.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ from functools import cache
 from random import Random
 from typing import Any
 
+import numpy as np
+
 from search.run import CATALOGUE
 from spaces.circuits.reading import read_sampler
 from spaces.document import Node, StudyError, assign, parse
 from spaces.inclusion import Source, included
+from spaces.knobs import size
 from spaces.shipped import shipped
+from spaces.space import Group, draws, walk
 from spaces.study import read_study
 
 MOST_SECONDS = 2.0
@@ -433,7 +437,18 @@ def _read(case: Case) -> None:
     document = included(Source(parse(case.text, FILE), FILE, _beside))
     for given in case.settings:
         document = assign(document, given)
-    read_study(document, CATALOGUE)
+    _sampled(read_study(document, CATALOGUE).space)
+
+
+def _sampled(space: Group) -> None:
+    """What `pretune check` does with a space: it counts its configs and draws some, which must lead back."""
+    size(space)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        config = walk(space, lambda name, domain: domain.sample(rng))
+        found = draws(space, config)
+        if walk(space, lambda name, _, found=found: found[name][1]) != config:  # type: ignore[misc]
+            raise AssertionError(f"{config} is not what its draws lead to: {found}")
 
 
 def _beside(name: str, node: Node) -> Source:

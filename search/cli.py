@@ -261,13 +261,16 @@ def _watched(trials: int, folder: Any, history: Any, quiet: bool) -> Iterator[An
 @click.option("--json", "form", flag_value="json", help="The whole run as one JSON object.")
 @click.option("--csv", "form", flag_value="csv", help="One row a trial.")
 def show(run: Path, form: str | None) -> None:
-    """Show a RUN: its best trials beside the floors, what failed and why.
+    """Show a RUN: its best trials beside the floors, what failed and why, which knobs mattered, and how well scores
+    that need no labels agree with the probe.
 
     \b
       pretune show runs/quickstart
       pretune show runs/quickstart --csv > trials.csv
     """
-    from search.compare import table
+    from rich.console import Console
+
+    from search.compare import agreement, importance, table
     from search.folder import disk_use
     from search.ledger import read
 
@@ -278,6 +281,8 @@ def show(run: Path, form: str | None) -> None:
         click.echo(table.as_csv(history), nl=False)
     else:
         table.show(history, str(run))
+        for part in (*importance.table(history), *agreement.table(history)):
+            Console(highlight=False).print(part)
         click.echo(f"\ndisk    {disk_use(run)}")
 
 

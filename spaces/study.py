@@ -203,7 +203,7 @@ def _paths(node: Node | None) -> tuple[Node, ...]:
 def _shares(node: Node, budget: Budget, space: Group) -> tuple[Share, ...]:
     """What each branch of the switch `budget.per` may spend, `budget.branches` saying which differ."""
     if not budget.per:
-        if "branches" in node.value:
+        if "branches" in node.value and node.value["branches"].value:
             raise node.value["branches"].wrong("which switch are these branches of? Say it by budget.per")
         return ()
     switches = {name: part for name, part in space.parts.items() if isinstance(part, Switch)}

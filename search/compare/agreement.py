@@ -35,7 +35,7 @@ def agreement(history: History) -> tuple[int, list[Agreement]]:
     Nothing where the study's own metric needs no labels, or too few trials stand side by side.
     """
     header = history.header
-    if not header["scores"].get(header["metric"]):
+    if not header["scores"].get(header["metric"]) or "modes" not in header:
         return 0, []
     epoch, found = comparable(history)
     rows = [(t.id, next(rung for rung in t.rungs if rung.epoch == epoch)) for t in found]

@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from statistics import mean, stdev
 from typing import Any
 
 from rich.console import Console, Group
@@ -31,6 +32,7 @@ def as_json(history: History) -> dict[str, Any]:
         "trials": [
             {
                 "id": trial.id,
+                "of": trial.of,
                 "state": history.state(trial),
                 "config": trial.config,
                 "metrics": trial.rungs[-1].metrics if trial.rungs else {},
@@ -40,6 +42,7 @@ def as_json(history: History) -> dict[str, Any]:
             }
             for trial in history.trials.values()
         ],
+        "front": [trial.id for trial in history.front()],
         "best": {"id": best.id, "value": best.value(metric)} if best else None,
         "floors": history.floors or {},
     }
@@ -95,26 +98,8 @@ def names(trial: Trial, history: History, words: list[str]) -> list[str]:
 
 def report(history: History, where: str, rows: int = 12) -> Group:
     """The table of a run's best trials and its floors, the failures by name, and the verdict in words."""
-    metric, words = history.header["metric"], worded(history)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    twin = HELD_OUT + metric
-    held_out = any(twin in trial.rungs[-1].metrics for trial in history.trials.values() if trial.rungs)
-    scores = [metric, *(["held out"] if held_out else []), "epochs", "seconds"]
-    heads = [*history.header["switches"], *(path.rpartition(".")[2] for path in words)]
-    for head in ("trial", *heads, *scores, "state"):
-        table.add_column(head, justify="right" if head in scores else "left", no_wrap=True)
-    order = history.ranked()
-    metrics, floors = [metric, *([twin] if held_out else [])], history.floors or {}
-    decimals = _decimals(
-        [*(trial.value(m) for trial in order for m in metrics), *(floors[f].get(metric) for f in floors)]
-    )
-    for trial in order[:rows]:
-        table.add_row(*_cells(trial, history, words, metrics, decimals))
-    blank = [""] * (len(heads) - 1)
-    for name, reached in floors.items():
-        shown = [_number(reached.get(m), decimals) for m in metrics]
-        table.add_row("floor", name, *blank, *shown, "", "", "", style="dim")
-    parts: list[Any] = [table]
+    words, order = worded(history), history.ranked()
+    parts: list[Any] = [_trials(history, words, order, rows)]
     if len(order) > rows:
         parts.append(Text(f"... and {len(order) - rows} more: pretune show {where} --csv", style="dim"))
     for trial in order:
@@ -126,6 +111,64 @@ def report(history: History, where: str, rows: int = 12) -> Group:
     return Group(*parts)
 
 
+def _trials(history: History, words: list[str], order: list[Trial], rows: int) -> Table:
+    """The best trials, a row each, and the floors."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    floors, repeats = history.floors or {}, history.repeats()
+    shown = _shown(history)
+    scores = [*shown.values(), *(["repeated"] if repeats else []), "epochs", "seconds"]
+    heads = [*history.header["switches"], *(path.rpartition(".")[2] for path in words)]
+    for head in ("trial", *heads, *scores, "state"):
+        table.add_column(head, justify="right" if head in scores else "left", no_wrap=True)
+    decimals = {
+        metric: _decimals([*(t.value(metric) for t in order), *(floors[f].get(metric) for f in floors)])
+        for metric in shown
+    }
+    front = {trial.id for trial in history.front()} if history.goal.others else set()
+    for trial in order[:rows]:
+        last = trial.rungs[-1].metrics if trial.rungs else {}
+        cells = [_number(last.get(metric), decimals[metric]) for metric in shown]
+        cells += [_interval(repeats.get(trial.id, []), decimals[history.header["metric"]])] if repeats else []
+        spent = [str(trial.epoch), f"{trial.seconds:.1f}", _state(trial, history, front)]
+        table.add_row(trial.id, *names(trial, history, words), *cells, *spent)
+    blank = [""] * (len(heads) - 1)
+    for name, reached in floors.items():
+        cells = [_number(reached.get(metric), decimals[metric]) for metric in shown]
+        table.add_row("floor", name, *blank, *cells, *[""] * (len(scores) - len(shown) + 1), style="dim")
+    return table
+
+
+def _shown(history: History) -> dict[str, str]:
+    """The metrics that the table shows, by their heads: all targets, the first one's twin on held-out data, and what
+    is bounded."""
+    goal = history.goal
+    twin = HELD_OUT + goal.metric
+    held_out = any(twin in trial.rungs[-1].metrics for trial in history.searched if trial.rungs)
+    names = [goal.metric, *([twin] if held_out else []), *(target.metric for target in goal.others)]
+    names += [full for bound in goal.bounds for _, full in bound.names]
+    return {name: "held out" if name == twin else name for name in names}
+
+
+def _state(trial: Trial, history: History, front: set[str]) -> str:
+    """How a trial stands, whether it lies on the Pareto front (*), and whether it misses a bound."""
+    beyond = trial.rungs and history.goal.excess(trial.rungs[-1].metrics) > 0
+    return history.state(trial) + " *" * (trial.id in front) + ", out of bounds" * bool(beyond)
+
+
+def _interval(values: list[float], decimals: int) -> str:
+    """The mean of a finalist's repeats, with the half width of its 95 % interval by Student's t."""
+    if not values:
+        return ""
+    return f"{_number(mean(values), decimals)}" + (f" ± {half_width(values):.2g}" if len(values) > 1 else "")
+
+
+def half_width(values: list[float]) -> float:
+    """Half of the 95 % interval of the mean of two values or more, by Student's t."""
+    from scipy.stats import t  # here, since few runs repeat anything
+
+    return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+
+
 def verdict(history: History, words: list[str]) -> list[Text]:
     """What won, what it scored, and by how much it beat the floors."""
     best, metric = history.best(), history.header["metric"]
@@ -135,6 +178,10 @@ def verdict(history: History, words: list[str]) -> list[Text]:
     decimals = _decimals([value, *(scores.get(metric) for scores in floors.values())])
     who = " + ".join(names(best, history, words))
     lines = [Text(f"{who} ({best.id}) leads with {metric} {_number(value, decimals)}", style="bold")]
+    if again := history.repeats().get(best.id):
+        lines.append(Text(f"  {_interval(again, decimals)} with {len(again)} other seeds, by which it was chosen"))
+    if history.goal.others:
+        lines.append(Text(f"  {len(history.front())} trials are beaten by none in every metric (*)"))
     for name, scores in floors.items():
         if metric in scores:
             gain = _gain(value, scores[metric], history)
@@ -155,13 +202,6 @@ def _gain(value: float, floor: float, history: History) -> str:
     if history.header["mode"] == "max":
         return f"{value - floor:+.4g} over"
     return f"{abs(value - floor):.4g} {'below' if value <= floor else 'above'}"
-
-
-def _cells(trial: Trial, history: History, words: list[str], metrics: list[str], decimals: int) -> list[str]:
-    last = trial.rungs[-1].metrics if trial.rungs else {}
-    shown = [_number(last.get(metric), decimals) for metric in metrics]
-    spent = [str(trial.epoch), f"{trial.seconds:.1f}"]
-    return [trial.id, *names(trial, history, words), *shown, *spent, history.state(trial)]
 
 
 def _decimals(values: Iterable[float | None]) -> int:
