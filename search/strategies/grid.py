@@ -1,4 +1,7 @@
-"""Grid search: every combination, ranges cut into evenly spaced points; branches bring only their own knobs."""
+"""Grid search: every combination, ranges cut into evenly spaced points; branches bring only their own knobs.
+
+Cells that the space's conditions forbid are passed over.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,14 @@ from itertools import islice
 from typing import Annotated
 
 from search.ledger import Trial
+from spaces.document import StudyError, complaint
 from spaces.domains import Domain, Int, Value
 from spaces.space import Config as Point
-from spaces.space import Group, walk
+from spaces.space import Group, allowed, walk
 from spaces.study import Goal
+
+TARGETS = "many"
+MOST_FORBIDDEN = 100_000  # cells one after another, before the grid counts as having no more that is allowed
 
 
 @dataclass(frozen=True)
@@ -31,17 +38,33 @@ class Grid:
 
     def __init__(self, config: Config, space: Group) -> None:
         self.points, self.space = config.points, space
-        self._cells, self._next = combinations(space, config.points), 0
+        self._cells, self._next = permitted_cells(space, config.points), 0
 
     def ask(self, number: int) -> Point | None:
         if number < self._next:
-            self._cells, self._next = combinations(self.space, self.points), 0
+            self._cells, self._next = permitted_cells(self.space, self.points), 0
         skipped = number - self._next
         self._next = number + 1
         return next(islice(self._cells, skipped, None), None)
 
     def tell(self, trial: Trial) -> None:
         """Nothing is learned."""
+
+
+def permitted_cells(space: Group, points: int) -> Iterator[Point]:
+    """Every config of the grid that is allowed.
+
+    Raises:
+        StudyError: too many cells one after another are forbidden.
+    """
+    forbidden = 0
+    for cell in combinations(space, points):
+        forbidden = 0 if allowed(space, cell) else forbidden + 1
+        if not forbidden:
+            yield cell
+        elif forbidden == MOST_FORBIDDEN:
+            what = f"the conditions forbid {forbidden:,} cells of the grid one after another"
+            raise StudyError(complaint("space.where", what, "conditions that a grid meets, or another strategy"))
 
 
 def combinations(space: Group, points: int) -> Iterator[Point]:

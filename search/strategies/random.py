@@ -10,6 +10,8 @@ from spaces.space import Config as Point
 from spaces.space import Group
 from spaces.study import Goal
 
+TARGETS = "many"
+
 
 @dataclass(frozen=True)
 class Config:

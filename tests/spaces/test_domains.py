@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]
 
-from spaces.domains import Choice, Domain, Fixed, Int, Log, Uniform, within
+from spaces.domains import Choice, Domain, Fixed, Int, Log, Ordinal, Prior, Uniform
 
 steady = settings(deadline=None, derandomize=True)
 FLOATS = st.floats(-1e6, 1e6)
@@ -28,9 +29,24 @@ UNIFORMS = ordered(FLOATS).map(lambda b: Uniform(*b))
 LOGS = ordered(POSITIVE).map(lambda b: Log(*b))
 INTS = ordered(st.integers(-1000, 1000)).map(lambda b: Int(*b))
 LOG_INTS = ordered(st.integers(1, 10**6)).map(lambda b: Int(b[0], b[1], log=True))
-CHOICES = st.lists(SCALARS, min_size=1, max_size=5, unique_by=lambda v: (type(v), v)).map(lambda o: Choice(*o))
+OPTIONS = st.lists(SCALARS, min_size=1, max_size=5, unique_by=lambda v: (type(v), v))
+CHOICES = OPTIONS.map(lambda o: Choice(*o))
+ORDINALS = OPTIONS.map(lambda o: Ordinal(*o))
+STEPPED_INTS = st.builds(lambda b, step: Int(*b, step=step), ordered(st.integers(-1000, 1000)), st.integers(1, 300))
+STEPS = st.sampled_from([0.1, 0.25, 0.3, 1 / 3, 1.0, 2.5, 7.0])
+
+
+@st.composite
+def stepped(draw: st.DrawFn, places: int = 10_000) -> Uniform:
+    """Floats on a grid; the upper end may lie on it or not."""
+    step, low = draw(STEPS), draw(st.floats(-100, 100) | st.sampled_from([0.0, 0.1, 1 / 3]))
+    return Uniform(low, low + step * draw(st.integers(0, places) | st.floats(0, places)), step=step)
+
+
 RANGES = UNIFORMS | LOGS | INTS | LOG_INTS
-DOMAINS = RANGES | CHOICES | SCALARS.map(Fixed)
+GRIDS = STEPPED_INTS | stepped() | ORDINALS
+OPEN = RANGES | GRIDS | CHOICES
+DOMAINS = OPEN | SCALARS.map(Fixed)
 
 
 @steady
@@ -115,6 +131,17 @@ def test_types_are_told_apart() -> None:
         (Int, (0, 2, True), "above 0"),
         (Choice, (), "at least one"),
         (Choice, (1, 2, 1), "twice"),
+        (Ordinal, (), "at least one"),
+        (Ordinal, (1, 2, 1), "twice"),
+        (Uniform, (0, 1, -0.5), "above 0"),
+        (Uniform, (0, 1, math.nan), "above 0"),
+        (Uniform, (0, 1, math.inf), "above 0"),
+        (Uniform, (0, 1e9, 1e-9), "too small"),
+        (Uniform, (-1e308, 1e308), "too far apart"),
+        (Int, (0, 9, False, 0), "above 0"),
+        (Int, (0, 9, False, -1), "above 0"),
+        (Int, (0, 9, False, 0.5), "whole numbers"),
+        (Int, (1, 9, True, 2), "no step"),
     ],
 )
 def test_bad_bounds_are_refused(kind: Any, bounds: tuple[Any, ...], reason: str) -> None:
@@ -123,49 +150,151 @@ def test_bad_bounds_are_refused(kind: Any, bounds: tuple[Any, ...], reason: str)
 
 
 @steady
-@given(DOMAINS, DOMAINS, st.integers(0, 2**32))
-def test_what_is_within_draws_nothing_from_outside(inner: Domain, outer: Domain, seed: int) -> None:
-    if within(inner, outer):
-        rng = np.random.default_rng(seed)
-        assert all(outer.contains(inner.sample(rng)) for _ in range(20))
+@given(GRIDS, st.integers(1, 9))
+def test_a_grid_of_steps_holds_its_first_values_and_its_last(domain: Any, points: int) -> None:
+    values = domain.grid(points)
+    assert all(domain.contains(v) for v in values)
+    assert len(values) == len(set(values)) == min(points, domain.size)
+    whole = domain.grid(int(domain.size))
+    assert len(whole) == domain.size
+    assert values[0] == whole[0]
+    assert points == 1 or values[-1] == whole[-1]
+    assert values == sorted(values, key=whole.index)
 
 
-@steady
-@given(DOMAINS)
-def test_every_domain_is_within_itself(domain: Any) -> None:
-    assert within(domain, domain)
+def test_steps_are_counted_from_the_lower_end() -> None:
+    assert Uniform(0, 1, step=0.25).grid(99) == [0, 0.25, 0.5, 0.75, 1]
+    assert Uniform(0.1, 0.5, step=0.1).grid(99) == [0.1, 0.2, 0.3, 0.4, 0.5]  # not 0.30000000000000004
+    assert Uniform(-0.3, 0.3, step=0.1).grid(99) == [-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3]
+    assert Uniform(0, 1, step=0.4).grid(99) == [0, 0.4, 0.8]
+    assert Uniform(1e6, 1e6 + 1, step=0.5).grid(99) == [1e6, 1e6 + 0.5, 1e6 + 1]
+    assert Uniform(2, 3, step=5).grid(99) == [2]
+    assert Int(1, 10, step=4).grid(99) == [1, 5, 9]
+    assert Ordinal(16, 32, 64).grid(2) == [16, 64]
+    assert not Uniform(0, 1, step=0.25).contains(0.3)
+    assert not Uniform(0, 1, step=0.4).contains(1)
+    assert not Int(1, 10, step=4).contains(10)
 
 
 @pytest.mark.parametrize(
-    ("inner", "outer", "answer"),
+    ("domain", "size"),
     [
-        (Uniform(0.2, 0.4), Uniform(0, 1), True),
-        (Uniform(0.2, 1.1), Uniform(0, 1), False),
-        (Log(1e-3, 1), Uniform(0, 1), True),
-        (Uniform(1e-3, 1), Log(1e-3, 1), True),
-        (Uniform(1e-4, 1), Log(1e-3, 1), False),
-        (Int(1, 2), Uniform(0, 2), True),
-        (Int(2, 4), Int(1, 4, log=True), True),
-        (Int(0, 4), Int(1, 4), False),
-        (Uniform(1, 4), Int(1, 4), False),
-        (Choice(1, 4), Int(1, 4), True),
-        (Choice(1, 4.0), Int(1, 4), False),
-        (Choice("a"), Choice("b", "a"), True),
-        (Choice("a", "c"), Choice("b", "a"), False),
-        (Int(16, 32), Choice(16, 32), False),  # 17 is none of the options
-        (Int(1, 3), Choice(1, 2, 3), True),
-        (Int(1, 3), Choice(1, 3, 5), False),
-        (Int(1, 10**15), Choice(1, 2), False),
-        (Uniform(0.1, 0.2), Choice(0.1, 0.2), False),
-        (Log(0.1, 0.2), Choice(0.1, 0.2), False),
-        (Fixed(2), Int(1, 4), True),
-        (Fixed(5), Int(1, 4), False),
-        (Int(2, 2), Fixed(2), True),
-        (Int(2, 3), Fixed(2), False),
+        (Uniform(0, 1), math.inf),
+        (Uniform(2, 2), 1),
+        (Uniform(0, 1, step=0.1), 11),
+        (Uniform(0, 0.95, step=0.1), 10),
+        (Log(1, 2), math.inf),
+        (Log(2, 2), 1),
+        (Int(-1, 3), 5),
+        (Int(1, 10, step=4), 3),
+        (Int(1, 100, log=True), 100),
+        (Choice("a", "b"), 2),
+        (Ordinal(1, 2, 4), 3),
+        (Fixed(0), 1),
+    ],
+    ids=str,
+)
+def test_sizes(domain: Domain, size: float) -> None:
+    assert domain.size == size
+
+
+@steady
+@given(OPEN, st.integers(0, 2**32))
+def test_the_unit_scale_leads_back(domain: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for value in [domain.sample(rng) for _ in range(5)]:
+        u = domain.to_unit(value)
+        assert 0 <= u <= 1
+        back = domain.from_unit(u)
+        assert type(back) is type(value)
+        assert domain.contains(back)
+        if math.isinf(domain.size) or isinstance(domain, Log):
+            width = domain.high - domain.low
+            assert back == pytest.approx(value, rel=1e-9, abs=1e-9 * width)
+        else:
+            assert back == value
+
+
+@steady
+@given(RANGES | STEPPED_INTS | stepped(), st.floats(0, 1), st.floats(0, 1))
+def test_the_unit_scale_rises_both_ways(domain: Any, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    first, second = domain.from_unit(low), domain.from_unit(high)
+    assert domain.low <= first <= second <= domain.high
+    assert domain.to_unit(first) <= domain.to_unit(second)
+
+
+@steady
+@given(CHOICES | ORDINALS, st.floats(0, 1))
+def test_options_lie_on_the_unit_scale_in_their_order(domain: Choice, u: float) -> None:
+    units = [domain.to_unit(option) for option in domain.options]
+    assert units == pytest.approx([(i + 0.5) / len(units) for i in range(len(units))])
+    nearest = min(range(len(units)), key=lambda i: abs(units[i] - u))
+    assert abs(units[domain.index(domain.from_unit(u))] - u) == pytest.approx(abs(units[nearest] - u))
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        Uniform(-2, 3),
+        Uniform(0, 1, step=0.25),
+        Uniform(0, 1, step=0.3),
+        Log(1e-5, 10),
+        Int(-3, 7),
+        Int(0, 20, step=3),
+        Int(1, 12, log=True),
+        Choice("a", "b", "c"),
+        Ordinal(16, 32, 64, 128),
+    ],
+    ids=str,
+)
+def test_even_places_give_what_sampling_gives(domain: Any) -> None:
+    rng = np.random.default_rng(3)
+    even = [domain.from_unit(u) for u in rng.random(6000)]
+    drawn = [domain.sample(rng) for _ in range(6000)]
+    if math.isinf(domain.size):
+        assert stats.ks_2samp(even, drawn).pvalue > 0.01
+    else:
+        values = domain.options if isinstance(domain, Choice) else sorted(set(drawn))
+        assert set(even) == set(values)
+        table = [[found.count(value) for value in values] for found in (even, drawn)]
+        assert stats.chi2_contingency(table).pvalue > 0.01
+
+
+def test_very_large_whole_numbers() -> None:
+    most = 2**63 - 1
+    for domain in (
+        Int(-most, most),
+        Int(1, most),
+        Int(1, most, log=True),
+        Int(most, most, log=True),
+        Int(0, most, step=2),
+    ):
+        rng = np.random.default_rng(0)
+        drawn = [domain.sample(rng) for _ in range(20)]
+        assert all(domain.contains(value) for value in (*drawn, *domain.grid(5)))
+        assert all(0 <= domain.to_unit(value) <= 1 for value in drawn)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bounds", "wrong", "right"),
+    [
+        (Uniform, (0, 1), [1.1, -0.1, "a", True, math.nan], [0, 0.5, 1]),
+        (partial(Uniform, step=0.25), (0, 1), [0.3, 1.25], [0.25]),
+        (Log, (1e-3, 1), [0, 2.0], [1e-3]),
+        (Int, (1, 3), [0, 2.0, True], [3]),
+        (partial(Int, step=2), (1, 5), [2], [3]),
+        (Choice, ("a", 1), ["b", True, 1.0], ["a", 1]),
+        (Ordinal, (16, 32), [24], [32]),
     ],
 )
-def test_within(inner: Domain, outer: Domain, answer: bool) -> None:
-    assert within(inner, outer) is answer
+def test_a_belief_lies_in_its_domain(kind: Any, bounds: tuple[Any, ...], wrong: list[Any], right: list[Any]) -> None:
+    for value in wrong:
+        with pytest.raises(ValueError, match=r"the default .* is not in"):
+            kind(*bounds, prior=Prior(value))
+    for value in right:
+        assert kind(*bounds, prior=Prior(value)).prior == Prior(value, "medium")
+        assert kind(*bounds, prior=Prior(value)) != kind(*bounds)
 
 
 def test_uniform_and_log_are_flat_on_their_scale() -> None:
@@ -199,5 +328,8 @@ def test_domains_print_as_a_study_would_say_them() -> None:
     assert str(Log(1e-4, 0.1)) == "0.0001 .. 0.1 (log)"
     assert str(Int(1, 8)) == "1 .. 8"
     assert str(Int(1, 8, log=True)) == "1 .. 8 (log)"
+    assert str(Int(1, 9, step=2)) == "1 .. 9 (step 2)"
+    assert str(Uniform(0, 1, step=0.1)) == "0 .. 1 (step 0.1)"
     assert str(Choice("a", 2)) == "a | 2"
+    assert str(Ordinal(16, 32)) == "16 < 32"
     assert str(Fixed(3)) == "3"

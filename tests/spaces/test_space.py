@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spaces.domains import Choice, Domain, Fixed, Int, Log, Uniform, Value
 from spaces.knobs import Knob, knobs
-from spaces.space import Config, Group, Node, Switch, flat, walk
-
-steady = settings(max_examples=60, deadline=None, derandomize=True)
-NAMES = st.sampled_from("pqrstuv")
-LEAVES: st.SearchStrategy[Any] = st.sampled_from(
-    [Uniform(0, 1), Log(1e-3, 1), Int(1, 3), Int(1, 9, log=True), Choice("x", "y"), Choice(4), Fixed(2), Fixed("z")]
-)
-
-
-def groups(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Group]:
-    return st.dictionaries(NAMES, children, max_size=3).map(Group)
-
+from spaces.space import Group, Node, Switch, flat, walk
+from tests.spaces.trees import LEAVES, NAMES, groups, steady, traced
 
 NODES = st.recursive(
     LEAVES,
@@ -40,19 +29,6 @@ def spaces(draw: st.DrawFn) -> Group:
     some = st.lists(st.sampled_from(list(second)), min_size=1, unique=True).map(tuple)
     only = draw(st.dictionaries(st.sampled_from(list(first)), some))
     return Group({**parts, "method": Switch(first), "body": Switch(second, {"method": only} if only else {})})
-
-
-def traced(space: Group, seed: int) -> tuple[Config, dict[str, tuple[Domain, Value]]]:
-    """A random config, and what was drawn for it by name."""
-    rng, drawn = np.random.default_rng(seed), {}
-
-    def draw(name: str, domain: Domain) -> Value:
-        assert name not in drawn
-        value = domain.sample(rng)
-        drawn[name] = domain, value
-        return value
-
-    return walk(space, draw), drawn
 
 
 def part(space: Group, name: str) -> Switch:
