@@ -19,8 +19,8 @@ from objectives import linear_probes
 from objectives.features import pareto, unit
 from objectives.images.images import TEST, TRAIN, UNLABELLED, VALID
 from objectives.kinds import Metric
-from objectives.label_free import rankme, uniformity
-from spaces.domains import Int, Log
+from objectives.label_free import alpha_req, rankme, uniformity
+from spaces.domains import Choice, Int, Log
 
 CHUNK = 256  # rows scored at a time, so that cosines with all train rows fit in memory
 
@@ -35,6 +35,7 @@ class Config:
     neighbours: Annotated[int, Int(1, 200, log=True)] = 10  # train images that vote for the class of an image
     temperature: Annotated[float, Log(0.01, 1)] = 0.07  # cosine that divides a vote by e
     restarts: Annotated[int, Int(1, 20)] = 3  # k-means runs, of which the tightest counts
+    watch: Annotated[bool, Choice(True, False)] = True  # whether a trial stops early whose representation collapses
 
 
 METRICS = {
@@ -47,6 +48,7 @@ METRICS = {
     "ari": Metric("max", True, "adjusted Rand index of k-means clusters with the classes"),
     "rankme": Metric("max", False, "effective rank of the train features"),
     "uniformity": Metric("min", False, "log mean Gaussian potential of the train features on the sphere"),
+    "alpha_req": Metric("max", False, "how near the decay of the train features' spectrum is to the best known"),
 }
 
 Reader = Callable[[np.ndarray], np.ndarray]  # scores `(..., N, K)` of rows `(N, D)`, the best one wins
@@ -70,7 +72,11 @@ def probe(features: np.ndarray, labels: np.ndarray, part: np.ndarray, config: Co
     """
     features = _bounded(features, labels, part)
     train = part == TRAIN
-    found = {"rankme": rankme(features[train]), "uniformity": uniformity(features[train])}
+    found = {
+        "rankme": rankme(features[train]),
+        "uniformity": uniformity(features[train]),
+        "alpha_req": alpha_req(features[train]),
+    }
     groups = {p: np.flatnonzero((part == p) & (labels != UNLABELLED)) for p in (TRAIN, VALID, TEST)}
     if not (len(groups[TRAIN]) and len(groups[VALID])):
         return found

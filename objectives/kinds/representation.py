@@ -18,7 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from objectives import SHELVES, probes
+from objectives import SHELVES, cost, probes, view_scores
+from objectives.collapse import EARLY, Watch
+from objectives.images.assay import assay
 from objectives.images.encoder import Encoder, encode, prepare, settle, statistics, tensor
 from objectives.images.images import TRAIN, Images
 from objectives.images.views import Views
@@ -46,7 +48,8 @@ PARTS = {
     "optimizer": Optimizer,
 }
 TUNABLE = ("augmentation", "second_view", *(f"optimizer.{knob}" for knob in ("lr", "weight_decay", "momentum", "clip")))
-METRICS = probes.METRICS
+METRICS = probes.METRICS | view_scores.METRICS | cost.METRICS
+WATCHED = 256  # training images whose features are watched for collapse
 Probe = probes.Config
 LOAD = """\
 from pathlib import Path
@@ -101,36 +104,59 @@ class Representation:
             epochs=epochs,
             seed=setting.seed,
         )
+        self.encoding = _Encoding(self.method, self.encoder)
+        self.flops = cost.flops(self.backbone, images.shape)
+        self.watched = spread(train, WATCHED)
+        self.watch = Watch.of(encode(self.encoding, self.watched))
 
     def run(self) -> Iterator[Metrics]:
         for rung in [r for r in self.setting.rungs if r > self.epoch]:
             while self.epoch < rung:
                 losses = self.loop.train_epoch()
                 self.epoch += 1
-                bad = [name for name, value in losses.items() if not math.isfinite(value)]
-                if bad:
-                    raise Failed(f"diverged: {bad[0]} became {losses[bad[0]]} in epoch {self.epoch}")
+                self.look(losses, at_rung=self.epoch == rung)
             yield {**losses, **self.probe()}
+
+    def look(self, losses: Metrics, at_rung: bool) -> None:
+        """Raises Collapsed where the representation has collapsed; nothing that trains is touched by looking."""
+        if self.setting.probe.watch:
+            self.watch.losses(losses, self.epoch)
+            if at_rung or self.epoch <= EARLY * self.setting.rungs[-1]:
+                self.watch.features(encode(self.encoding, self.watched), self.epoch)
+        elif bad := [name for name, value in losses.items() if not math.isfinite(value)]:
+            raise Failed(f"diverged: {bad[0]} became {losses[bad[0]]} in epoch {self.epoch}")
 
     def probe(self) -> Metrics:
         """The metrics of the representation as it stands; training is not touched by it."""
         started = time.perf_counter()
-        images: Images = self.setting.data
-        features = encode(_Encoding(self.method, self.encoder), self.pixels)
         try:
-            scores = probes.probe(features, images.labels, images.part, self.setting.probe, seed=0)
+            scores = measured(self.encoding, self.pixels, self.setting.data, self.setting.probe)
         except ValueError as error:
             raise Failed(f"collapsed or diverged: {error}") from None
-        size = sum(p.numel() for p in self.backbone.parameters())
-        return {**scores, "parameters": float(size), "probe_seconds": time.perf_counter() - started}
+        images = int((self.setting.data.part == TRAIN).sum())
+        spent = cost.energy(self.flops, images, self.method.views, self.epoch)
+        costs = {"parameters": float(cost.parameters(self.backbone)), "flops": float(self.flops), "energy": spent}
+        return {**scores, **costs, "probe_seconds": time.perf_counter() - started}
 
     def state_dict(self) -> dict[str, Any]:
         encoder = {name: value.cpu().clone() for name, value in self.encoder.state_dict().items()}
-        return {"epoch": self.epoch, "encoder": encoder, **self.loop.state_dict()}
+        return {"epoch": self.epoch, "encoder": encoder, "watch": self.watch.state_dict(), **self.loop.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch = state["epoch"]
+        self.watch = Watch.from_state(state["watch"]) if "watch" in state else self.watch
         self.loop.load_state_dict(state)
+
+
+def measured(encoder: nn.Module, pixels: Tensor, data: Images, config: probes.Config) -> Metrics:
+    """What an encoder's features are worth: every probe, and every score that needs no label.
+
+    Raises:
+        ValueError: features that are not finite.
+    """
+    scores = probes.probe(encode(encoder, pixels), data.labels, data.part, config, seed=0)
+    seen = view_scores.scores(assay(encoder, pixels[torch.from_numpy(data.part == TRAIN)]))
+    return {**scores, **seen, "label_free": view_scores.combined({**scores, **seen})}
 
 
 def restore_encoder(config: dict[str, Any], shape: tuple[int, int, int], state: dict[str, Any]) -> Encoder:
@@ -175,6 +201,11 @@ class _Encoding(nn.Module):
         return self.method.encode(self.encoder.normalise(images))
 
 
+def spread(images: Tensor, most: int) -> Tensor:
+    """At most so many of the images, evenly spaced."""
+    return images if len(images) <= most else images[:: len(images) // most][:most]
+
+
 def _built(config: dict[str, Any], kind: str) -> partial[Any]:
     """The builder of the component that a config chose for `kind`, its knobs filled in."""
     ((name, knobs),) = config[kind].items()
@@ -215,15 +246,16 @@ def check(study: Study, data: Images) -> None:
 def floors(study: Study, data: Images) -> dict[str, Metrics]:
     """What must be beaten: the raw pixels, and the study's untrained backbones (the best of them), probed alike."""
     torch.manual_seed(study.goal.seed)
-    scores = partial(probes.probe, labels=data.labels, part=data.part, config=study.probe, seed=0)
     pixels = tensor(data.pixels)
-    raw = scores(prepare(pixels).flatten(1).numpy())
+    raw = measured(nn.Flatten(), pixels, data, study.probe)
     untrained = []
     for _, component, config in _components(study, "architecture"):
         train = data.part == TRAIN
         encoder = Encoder(component.build(config, data.shape), *statistics(data.pixels[train]))
         settle(encoder, pixels[torch.from_numpy(train)])
-        untrained.append(scores(encode(encoder, pixels)))
+        size, work = cost.parameters(encoder.backbone), cost.flops(encoder.backbone, data.shape)
+        costs = {"parameters": float(size), "flops": float(work), "energy": 0.0}
+        untrained.append({**measured(encoder, pixels, data, study.probe), **costs})
     best = max if study.goal.mode == "max" else min
     return {"raw": raw, "untrained": best(untrained, key=lambda metrics: metrics[study.goal.metric])}
 
