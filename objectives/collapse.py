@@ -22,7 +22,8 @@ LOST_SPREAD = 0.2  # share of the untrained network's relative spread below whic
 LOST_RANK = 0.25  # share of the untrained network's effective rank below which dimensions have collapsed
 FEWEST_DIMENSIONS = 1.7  # effective rank that alone is as good as none
 CROWDS = 8  # clusters that would be few, whatever the data
-CROWDED = 0.98  # share of the features' variance that lies between so many clusters if these have collapsed
+CROWDED = 0.9  # share of the features' variance that lies between so many clusters if these have collapsed
+LINE = 0.85  # share of it along one axis, from which on they lie on a line rather than in clusters
 BLOWN_UP = 10.0  # a loss that has grown by so many times its first size, or by that where it is below 1
 HINTS = {
     "constant": "weigh more what keeps features apart (variance, temperature, momentum), or lower the learning rate",
@@ -102,7 +103,7 @@ def diagnosis(features: np.ndarray, rank: float, spread: float) -> tuple[str, st
     now = relative_spread(features)
     if now <= max(FLAT, LOST_SPREAD * spread):
         return "constant", f"features of different images differ by {now:.1e} of their length, at first by {spread:.1e}"
-    if (share := crowded(features)) >= CROWDED:
+    if along_axis(features) < LINE and (share := crowded(features)) >= CROWDED:
         return "cluster", f"{share:.1%} of the features' variance lies between {CROWDS} clusters"
     if (left := _rank(features)) < max(FEWEST_DIMENSIONS, LOST_RANK * rank):
         return "dimensional", f"the effective rank of features fell from {rank:.1f} to {left:.2f}"
@@ -117,9 +118,16 @@ def relative_spread(features: np.ndarray) -> float:
     return spread / length if length > 0 else 0.0
 
 
+def along_axis(features: np.ndarray) -> float:
+    """The share of the variance of features `(n, D)` along their first principal axis."""
+    x = features.astype(np.float64)
+    energy = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2
+    return float(energy[0] / energy.sum()) if energy.sum() > 0 else 1.0
+
+
 def crowded(features: np.ndarray) -> float:
     """The share of the variance of features `(n, D)` that lies between `CROWDS` clusters, found by k-means; of a normal
-    distribution on a line it would be 0.965 (Max 1960), on a plane less."""
+    distribution on a line it is 0.965 (Max 1960)."""
     from sklearn.cluster import KMeans  # here: scikit-learn is slow to import
     from sklearn.exceptions import ConvergenceWarning
 

@@ -18,7 +18,7 @@ from search.ledger import SCHEMA, Event, History, Ledger
 from search.sweep import Executor, Observer, Sweep
 from search.trial import Work
 from spaces.columns import columns
-from spaces.components import Shelf
+from spaces.components import Component, Shelf
 from spaces.document import StudyError, assign, complaint
 from spaces.files import write_whole
 from spaces.knobs import Knob
@@ -55,8 +55,23 @@ def load_study(name: str, settings: Iterable[str] = ()) -> Study:
     for setting in settings:
         document = assign(document, setting)
     study = read_study(document, CATALOGUE)
-    branches.scheduler(study)  # which refuses what it cannot serve
+    _check_search(study)
     return study
+
+
+def _check_search(study: Study) -> None:
+    """Refuses a strategy or a scheduler that cannot serve the study."""
+    branches.scheduler(study)
+    if study.goal.others and not _many(study.strategy.component):
+        shelf = CATALOGUE["strategy"]
+        able = [name for name in shelf.names() if _many(shelf.load(name))]
+        what = f"'{study.strategy.component.name}' searches by one metric, and the study names several"
+        raise study.strategy.node.wrong(what, able)
+
+
+def _many(strategy: Component) -> bool:
+    """Whether a strategy trades several metrics against each other, or looks at none."""
+    return getattr(strategy.module, "TARGETS", "one") == "many"
 
 
 def load_data(study: Study) -> Any:

@@ -9,6 +9,7 @@ Beside its `Config` and `build`, such a module says what the rest of the house m
     check     `check(study, data)`: raises StudyError where the study does not fit the data
     floors    `floors(study, data)`: the metrics that every trial must beat, by name
     build     `build(setting) -> Objective`
+    TUNABLE   optional: the dotted paths beneath which knobs may change while a trial runs (for `pbt`)
     files     optional: `files(config, data, state)`, what a trial's winner is to take home, by file name
 """
 
