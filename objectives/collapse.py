@@ -100,12 +100,12 @@ class Watch:
 def diagnosis(features: np.ndarray, rank: float, spread: float) -> tuple[str, str] | None:
     """The cause and the words for features `(n, D)` that have collapsed, given the rank and the relative spread that
     the untrained network's had."""
-    now = relative_spread(features)
-    if now <= max(FLAT, LOST_SPREAD * spread):
+    now, left, axis = relative_spread(features), _rank(features), along_axis(features)
+    if now <= FLAT or (now <= LOST_SPREAD * spread and axis < LINE):
         return "constant", f"features of different images differ by {now:.1e} of their length, at first by {spread:.1e}"
-    if along_axis(features) < LINE and (share := crowded(features)) >= CROWDED:
+    if axis < LINE and (share := crowded(features)) >= CROWDED:
         return "cluster", f"{share:.1%} of the features' variance lies between {CROWDS} clusters"
-    if (left := _rank(features)) < max(FEWEST_DIMENSIONS, LOST_RANK * rank):
+    if left < max(FEWEST_DIMENSIONS, LOST_RANK * rank):
         return "dimensional", f"the effective rank of features fell from {rank:.1f} to {left:.2f}"
     return None
 
