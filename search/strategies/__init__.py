@@ -10,7 +10,7 @@ Beside `Config` and `build`, a module says by `TARGETS = "many"` that it can ser
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -38,6 +38,11 @@ class Strategy(Protocol):
 def generator(seed: int, number: int, stream: int = 0) -> np.random.Generator:
     """The random numbers of one trial's suggestion; those of another stream are independent of them."""
     return np.random.default_rng([seed, number, stream])
+
+
+def before(trials: Iterable[Trial], number: int) -> int:
+    """How many trials there were before that number, those of earlier runs, whose numbers are below 0, among them."""
+    return number + sum(trial.number < 0 for trial in trials)
 
 
 def permitted(

@@ -57,7 +57,7 @@ def kept(trial: Trial) -> Trial:
 
 def untold(trials: Iterable[Trial], number: int) -> int:
     """How many trials before that number there may be of which nothing was told."""
-    return number - len({trial.number for trial in trials if trial.number < number})
+    return number - len({trial.number for trial in trials if 0 <= trial.number < number})
 
 
 def evidence(trials: Iterable[Trial], goal: Goal) -> Evidence:

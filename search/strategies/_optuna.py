@@ -54,6 +54,11 @@ class Record:
             storage=self._storage, directions=directions, sampler=optuna.samplers.RandomSampler(seed=0)
         )
 
+    @property
+    def earlier(self) -> int:
+        """How many of the trials are of earlier runs."""
+        return sum(entry.number < 0 for entry in self.entries.values())
+
     def tell(self, trial: Trial) -> None:
         """Takes note of a trial, in place of what was known of it before."""
         self.entries[trial.id] = self._entry(trial)

@@ -14,7 +14,7 @@ from typing import Annotated
 import numpy as np
 
 from search.ledger import Trial
-from search.strategies import draw_evenly, generator, key, permitted
+from search.strategies import before, draw_evenly, generator, key, permitted
 from search.strategies._encoding import basic, neighbour, rewalked
 from search.strategies._evidence import evidence, kept
 from spaces.domains import Int, Log
@@ -51,7 +51,8 @@ class Evolution:
         self.known[trial.id] = kept(trial)
 
     def ask(self, number: int) -> Point:
-        population = self._population() if number >= self.config.startup else []
+        grown = before(self.known.values(), number) >= self.config.startup
+        population = self._population() if grown else []
         if not population:
             return draw_evenly(self.space, self.goal.seed, number)
 

@@ -29,7 +29,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from search.ledger import Trial
-from search.strategies import draw_evenly, generator, permitted
+from search.strategies import before, draw_evenly, generator, permitted
 from search.strategies._ascent import Score, highest
 from search.strategies._encoding import Encoding, Spot, basic, valued
 from search.strategies._evidence import Evidence, evidence, kept, untold
@@ -95,7 +95,7 @@ class Gp:
             self.spots[trial.id] = self.encoding.encode(trial.config)
 
     def ask(self, number: int) -> Point:
-        if number < self.startup or not self.encoding.places:
+        if before(self.known.values(), number) < self.startup or not self.encoding.places:
             return self._filling(number)
         known = evidence(self.known.values(), self.goal)
         if len(known.trials) < 2 or not np.ptp(known.values[:, 0]):

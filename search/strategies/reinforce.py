@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from search.ledger import Trial
-from search.strategies import draw_evenly, generator, key, permitted
+from search.strategies import before, draw_evenly, generator, key, permitted
 from search.strategies._encoding import nominal
 from search.strategies._evidence import Evidence, evidence, kept
 from spaces.domains import Domain, Fixed, Int, Log, Uniform, Value
@@ -116,7 +116,7 @@ class Reinforce:
         self.known[trial.id] = kept(trial)
 
     def ask(self, number: int) -> Point:
-        if number < self.config.startup:
+        if before(self.known.values(), number) < self.config.startup:
             return draw_evenly(self.space, self.goal.seed, number)
         policy = learned(self.space, evidence(self.known.values(), self.goal), self.config)
 

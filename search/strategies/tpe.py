@@ -52,7 +52,7 @@ class Tpe:
         self.record.tell(trial)
 
     def ask(self, number: int) -> Point:
-        if number < self.startup:
+        if number + self.record.earlier < self.startup:
             return draw_evenly(self.space, self.goal.seed, number)
         return suggested(self.record, number, self.config.candidates)
 

@@ -41,24 +41,24 @@ def test_every_one_is_here_or_below() -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_come_near_their_minimum(tmp_path: Path, name: str) -> None:
-    few = {"auto": 14, "gp": 14, "ehvi": 14, "median": 30}.get(name, 40)
+    few = {"auto": 13, "gp": 13, "ehvi": 13, "median": 30}.get(name, 60)
     history = ran(name, tmp_path, f"budget.trials={few}")
     assert history.finished
     assert len(history.trials) == few
     assert not any(trial.failed for trial in history.trials.values())
     values = [trial.rungs[-1].metrics["value"] for trial in history.trials.values()]
-    if name != "sobol":  # which learns nothing
+    if name not in ("sobol", "ehvi"):  # one learns nothing, the other does not look for the least value
         assert min(values[few // 2 :]) <= min(values[: few // 2])
     if name == "ehvi":
-        assert len(history.front()) > 2
+        assert len(history.front()) > 1
 
 
 @pytest.mark.parametrize("name", DIGITS)
 def test_digits_are_searched(tmp_path: Path, name: str) -> None:
     trials = {"equal_budgets": 1, "population": 4}.get(name, 3)
-    more = ["search.scheduler.pbt.population=3"] if name == "population" else []
+    more = ["search.scheduler.pbt.population=3", "search.scheduler.pbt.share=0.4"] if name == "population" else []
     more += ["budget.repeats=1", "budget.finalists=1"] if name == "pareto" else []
-    small = ["budget.epochs=3", "probe.draws=2"]
+    small = ["budget.epochs=3", "probe.draws=2", "data.digits.limit=200", "data.digits.limit_test=100"]
     if name == "equal_budgets":
         small.append("budget.branches.mae.epochs=4")
     history = ran(name, tmp_path, f"budget.trials={trials}", *small, *more)
@@ -81,7 +81,7 @@ def test_digits_are_searched(tmp_path: Path, name: str) -> None:
 
 def test_the_earlier_run_is_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    small = ["budget.trials=2", "budget.epochs=2", "probe.draws=2"]
+    small = ["budget.trials=2", "budget.epochs=2", "probe.draws=2", "data.digits.limit=200"]
     ran("expert", Path("runs/expert"), *small)
     history = ran("again", Path("runs/again"), *small)
     assert len(history.known) == 2
@@ -89,5 +89,5 @@ def test_the_earlier_run_is_learned_from(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_is_said_of_a_short_run_is_nothing(tmp_path: Path) -> None:
-    history = ran("expert", tmp_path, "budget.trials=2", "budget.epochs=2", "probe.draws=2")
+    history = ran("expert", tmp_path, "budget.trials=2", "budget.epochs=2", "probe.draws=2", "data.digits.limit=200")
     assert importance(history) == agreement(history) == (0, [])

@@ -279,3 +279,23 @@ def test_a_space_without_choice_is_asked_too(name: str) -> None:
     assert config == {"method": {"c": {"still": 1}}}
     strategy.tell(trial(0, config, (3, 9), 9))
     assert strategy.ask(11) in (config, None)
+
+
+@each
+def test_trials_of_earlier_runs_are_learned_from(name: str) -> None:
+    """Told trials with numbers below 0, a strategy asks as ever: within the space, and alike when told again."""
+    earlier = [
+        Trial(f"w{place:04d}", place - 30, told.config, 0, 9, [Rung(9, {"value": score(told.config, 9)}, 0.0)])
+        for place in range(30)
+        for told in [trial(place, draw_evenly(SPACE, 99, place), (9,), 9)]
+    ]
+    warm, again = build(name, quick=True), build(name, quick=True)
+    for told in earlier:
+        warm.tell(told)
+    for told in reversed(earlier):
+        again.tell(told)
+    asked = [warm.ask(number) for number in range(3)]
+    assert asked == [again.ask(number) for number in range(3)]
+    assert all(config is not None and inside(SPACE, config) for config in asked)
+    if name in ("tpe", "gp", "bohb", "evolution", "reinforce", "prior"):  # whose start is over by then
+        assert asked != [build(name, quick=True).ask(number) for number in range(3)]
