@@ -44,7 +44,7 @@ from searcher_problems import PROBLEMS, SAMPLERS, Cell, Outcome, reached, search
 
 from search import run  # noqa: E402
 
-SLOW = ("gp", "ehvi", "optuna.gp")  # seconds an evaluation
+SLOW = ("auto", "gp", "ehvi", "optuna.gp")  # seconds an evaluation
 COUNTERPARTS = {**{name: f"optuna.{name}" for name in SAMPLERS}, "ehvi": "optuna.gp"}
 RESAMPLED = 2000  # times, for an interval
 GOALS = {

@@ -27,8 +27,8 @@ def test_each_kind_has_a_name(features: np.ndarray, cause: str) -> None:
     assert found is not None
     assert found[0] == cause
     watch = Watch.of(HEALTHY)
-    with pytest.raises(Collapsed, match=rf"collapsed \({cause}\): .* in epoch [12]; ") as caught:
-        watch.features(features, 1)
+    watch.features(features, 1)  # which training may pass through
+    with pytest.raises(Collapsed, match=rf"collapsed \({cause}\): .* in epoch 2; ") as caught:
         watch.features(features, 2)
     assert (caught.value.cause, caught.value.epoch) == (cause, 2)
     assert HINTS[cause] in str(caught.value)

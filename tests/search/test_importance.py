@@ -48,7 +48,7 @@ def test_the_knob_that_decides_has_nearly_all_of_the_share() -> None:
     assert epoch == 1  # which all have reached; the next one is that of survivors
     (everything, *_) = scopes
     assert (everything.within, everything.trials) == ("", 60)
-    assert list(everything.shares)[0] == "optimizer.lr"
+    assert next(iter(everything.shares)) == "optimizer.lr"
     assert everything.shares["optimizer.lr"] > 0.9
     assert sum(everything.shares.values()) == pytest.approx(1)
 
