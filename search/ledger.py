@@ -8,7 +8,7 @@
     {"event": "rung", "id": "t0003", "epoch": 3, "metrics": {...}, "seconds": 1.8, "crc": ...}
     {"event": "promoted", "id": "t0003", "until": 9, "crc": ...}
     {"event": "retried", "id": "t0003", "reason": "...", "crc": ...}
-    {"event": "failed", "id": "t0004", "reason": "...", "crc": ...}
+    {"event": "failed", "id": "t0004", "reason": "...", "cause": "constant", "at": 2, "crc": ...}
     {"event": "finished", "crc": ...}
 
 A trial with a `parent` is a fork: it takes up the state of that trial after the rung at epoch `start`. One that is `of`
@@ -65,7 +65,7 @@ class Rung:
 class Trial:
     """A config and what became of it. `until` is the epoch that it has been let run to; a fork has taken up the state
     of the trial `parent` after the rung at epoch `origin`, and has no rungs before. A repeat is `of` a finalist, with a
-    seed of its own."""
+    seed of its own. A failure that has a name has a `cause`, seen `at` an epoch."""
 
     id: str
     number: int
@@ -78,6 +78,8 @@ class Trial:
     parent: str = ""
     origin: int = 0
     of: str = ""
+    cause: str = ""
+    at: int = 0
 
     @property
     def epoch(self) -> int:
@@ -219,7 +221,8 @@ class History:
             case "retried":
                 self.trials[event["id"]].retries += 1
             case "failed":
-                self.trials[event["id"]].reason = event["reason"]
+                trial = self.trials[event["id"]]
+                trial.reason, trial.cause, trial.at = event["reason"], event.get("cause", ""), event.get("at", 0)
         self.finished = event["event"] == "finished"
 
 

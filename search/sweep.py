@@ -90,7 +90,8 @@ class Sweep:
             self._record(event="retried", id=job.id, reason=end.reason)
             self.left.append(trial)
         elif end.kind in ("failed", "lost") or (end.kind == "done" and not trial.waiting):
-            self._record(event="failed", id=job.id, reason=self._reason(trial, job, end))
+            named = {"cause": end.cause, "at": end.epoch} if end.cause else {}
+            self._record(event="failed", id=job.id, reason=self._reason(trial, job, end), **named)
             self._tell(trial)
             self.retention.failed(trial)
         elif trial.waiting:

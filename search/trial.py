@@ -57,6 +57,8 @@ class End:
     kind: Literal["done", "failed", "lost", "halted", "blocked"]
     reason: str = ""
     floors: dict[str, dict[str, float]] = field(default_factory=dict)
+    cause: str = ""  # of a failure that has a name, and the epoch at which it was seen
+    epoch: int = 0
 
 
 FLOORS = Job("floors", {}, 0, 0, 0)
@@ -82,7 +84,7 @@ class Work:
                 self._advance(job, data, tell, rearm)
                 return End("done")
         except Failed as failure:
-            return End("failed", str(failure))
+            return End("failed", str(failure), cause=failure.cause, epoch=failure.epoch)
         except Hung:
             return End("lost", self.hung)
         except _Blocked as blocked:

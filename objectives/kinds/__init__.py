@@ -34,7 +34,15 @@ class Metric:
 
 
 class Failed(RuntimeError):
-    """A trial that cannot go on, for the reason it says; the study goes on without it."""
+    """A trial that cannot go on, for the reason it says; the study goes on without it.
+
+    Attributes:
+        cause: the name of a kind of failure that is recognised, as for a collapse; else empty.
+        epoch: when that was seen.
+    """
+
+    cause: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True)

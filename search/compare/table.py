@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from statistics import mean, stdev
@@ -189,10 +190,24 @@ def verdict(history: History, words: list[str]) -> list[Text]:
     held = best.rungs[-1].metrics.get(HELD_OUT + metric)
     if held is not None:
         lines.append(Text(f"  {_number(held, decimals)} on held-out data, which had no part in the choice"))
+    lines += _collapses(history)
     for said in history.header.get("said", ()):
         with suppress(KeyError):  # a metric that this trial does not have
             lines.append(Text(f"  {said.format(**best.rungs[-1].metrics)}"))
     return lines
+
+
+def _collapses(history: History) -> list[Text]:
+    """How many trials were stopped since their representation had collapsed, of what, and what that has saved."""
+    found = [trial for trial in history.trials.values() if trial.cause]
+    if not found:
+        return []
+    saved = sum(history.length(trial) - trial.at for trial in found)
+    worked = [trial for trial in history.trials.values() if trial.epoch]
+    pace = sum(trial.seconds for trial in worked) / max(sum(trial.epoch for trial in worked), 1)
+    causes = ", ".join(f"{cause} {count}" for cause, count in Counter(trial.cause for trial in found).most_common())
+    said = f"  {len(found)} trials were stopped as collapsed ({causes}), {saved} epochs before their end"
+    return [Text(said + f": about {saved * pace:.0f} s saved" * bool(worked))]
 
 
 def _gain(value: float, floor: float, history: History) -> str:

@@ -237,3 +237,31 @@ def test_a_budget_per_branch_that_cannot_be_is_told(budget: str, said: str) -> N
     with pytest.raises(StudyError) as caught:
         study("{function: {branin: search, mixed: search}}", budget, "{}")
     assert said in str(caught.value)
+
+
+def test_collapsed_trials_are_counted_by_cause_and_so_is_what_they_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from objectives.collapse import Collapsed
+    from objectives.kinds import function
+
+    advance = function.Function.run
+
+    def collapsing(self: Any) -> Any:
+        for metrics in advance(self):
+            if self.setting.config["function"]["branin"]["x"] < 0:
+                raise Collapsed("constant", "they are all alike", self.epoch)
+            yield metrics
+
+    monkeypatch.setattr(function.Function, "run", collapsing)
+    wanted = study("{function: {branin: search}}", "{trials: 12, epochs: 9}", "{strategy: random, scheduler: none}")
+    history = ran(wanted, tmp_path)
+    collapsed = [trial for trial in history.trials.values() if trial.config["function"]["branin"]["x"] < 0]
+    assert {(trial.cause, trial.at) for trial in collapsed} == {("constant", 2)}
+    again = read(tmp_path / "ledger.jsonl")[0]
+    assert [trial.cause for trial in again.trials.values()] == [trial.cause for trial in history.trials.values()]
+    show(again, "x")
+    saved = 7 * len(collapsed)
+    assert f"{len(collapsed)} trials were stopped as collapsed (constant {len(collapsed)}), {saved} epochs before" in (
+        " ".join(capsys.readouterr().out.split())
+    )
