@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from objectives.kinds import Setting  # noqa: E402
+from search import branches  # noqa: E402
 from search import run as runs  # noqa: E402
 from search.executors import serial  # noqa: E402
 from search.folder import Folder  # noqa: E402
@@ -49,7 +50,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "bohb, hyperband": {"search.strategy": "bohb", "search.scheduler": "{hyperband: {levels: 3}}"},
     "bohb, asha": {"search.strategy": "bohb"},
     "evolution, asha": {"search.strategy": "evolution"},
-    "auto, asha": {"search.strategy": "auto"},
+    "gp, asha": {"search.strategy": "gp"},
     "prior, asha": {"search.strategy": "prior", "belief": "good"},
     "prior, asha, wrong belief": {"search.strategy": "prior", "belief": "wrong"},
     "tpe, asha, warm": {"search.strategy": "tpe", "warm": True},
@@ -158,7 +159,7 @@ def replayed(search: dict[str, Any], seed: int, trials: int) -> Study:
     module = made.objective.module
     stub = ModuleType("replayed")
     stub.__dict__.update(METRICS=module.METRICS, Config=module.Config, floors=lambda study, data: {})
-    stub.__dict__["build"] = lambda config, setting: Replayed(setting)
+    stub.__dict__["build"] = Replayed
     return replace(made, objective=replace(made.objective, module=stub))
 
 
@@ -184,7 +185,7 @@ def curve(search: dict[str, Any], seed: int, limit: int) -> list[tuple[int, floa
             if spent >= limit:
                 sweep.stop()
 
-        rungs = runs.build_scheduler(study).rungs
+        rungs = branches.scheduler(study).rungs
         sweep = Sweep(study, Work(study, folder, rungs, "cpu"), ledger, observe)
         if search.get("warm"):
             warm(sweep, seed)
@@ -216,6 +217,7 @@ def main() -> None:
     parser.add_argument("--make", action="store_true", help="run the trials of the table")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time while making it")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--only", choices=SEARCHES, action="append", help="beside random search")
     parser.add_argument("--quick", action="store_true", help="three seeds")
     asked = parser.parse_args()
     if asked.make:
@@ -227,7 +229,8 @@ def main() -> None:
     goal = statistics.median(reference)
     print(f"random's best of {FULL} full trials: median {goal:.4f} over {len(reference)} seeds; {limit} epochs")
     figures = {}
-    for name, search in SEARCHES.items():
+    for name in asked.only or SEARCHES:
+        search = SEARCHES[name]
         spent = [spent_until(curve(search, seed, limit), goal, limit) for seed in seeds]
         reached = sum(value < limit for value in spent)
         figures[name] = {"epochs": statistics.median(spent), "reached": reached, "seeds": len(seeds)}
