@@ -35,6 +35,9 @@ SEARCHES = {
     f"{strategy.split(':')[0].strip('{')} and {scheduler.split(':')[0].strip('{')}": STUDY % (strategy, scheduler)
     for strategy in ("{tpe: {startup: 3}}", "random", "{grid: {points: 2}}")
     for scheduler in ("asha", "{none: {reports: 3}}")
+} | {
+    "evolution and hyperband": STUDY % ("{evolution: {startup: 3}}", "hyperband"),
+    "random and pbt": STUDY % ("random", "{pbt: {population: 3, reports: 3, share: 0.4}}"),
 }
 KILLS = 10  # of each
 # Imports all that a run needs, then forks a child for each attempt, so that kills hit the run and not its imports. An
