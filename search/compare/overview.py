@@ -6,15 +6,19 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from search import branches
 from spaces.goal import Goal
 from spaces.knobs import Knob, knobs, size
-from spaces.study import Study
+from spaces.study import Study, kept_share
 
 
 def overview(study: Study, data: Any) -> Iterator[str]:
     """The lines that `pretune check` prints of a study that is in order."""
     budget = study.budget
-    yield f"{study.name}: {_aim(study.goal)} in {budget.trials} trials of {budget.epochs} epochs"
+    each = f" for each {budget.per}" if budget.per else ""
+    yield f"{study.name}: {_aim(study.goal)} in {budget.trials} trials of {budget.epochs} epochs{each}"
+    if budget.repeats:
+        yield f"then the best {budget.finalists} again with {budget.repeats} other seeds each"
     for bound in study.goal.bounds:
         yield f"subject to {bound.text}"
     if data is not None:
@@ -24,10 +28,10 @@ def overview(study: Study, data: Any) -> Iterator[str]:
     yield from (_line(knob) for knob in found)
     yield ""
     yield _extent(found, size(study.space))
+    if chosen := getattr(branches.strategy(study), "chosen", ""):
+        yield f"'{study.strategy.component.name}' begins with the strategy '{chosen}'"
     if study.space.where:
-        from spaces.study import kept_share
-
-        rules = " and ".join(rule.text for rule in study.space.where)
+        rules = "; ".join(rule.text for rule in study.space.where)
         yield f"where {rules}: kept by {kept_share(study.space):.0%} of random configs"
     if any(getattr(knob.domain, "prior", None) for knob in found) and study.strategy.component.name != "prior":
         yield f"the beliefs in it guide the strategy 'prior'; '{study.strategy.component.name}' does not heed them"

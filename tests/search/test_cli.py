@@ -88,10 +88,10 @@ def test_a_run_ends_in_a_table_with_winner_floors_and_directions(tiny):
 def test_show_json_keeps_its_contract(tiny):
     folder, _ = tiny
     shown = json.loads(pretune("show", "runs/tiny", "--json", cwd=folder).stdout)
-    assert set(shown) == {"study", "metric", "mode", "seed", "trials", "best", "floors"}
+    assert set(shown) == {"study", "metric", "mode", "seed", "trials", "front", "best", "floors"}
     assert (shown["study"], shown["metric"], shown["mode"], shown["seed"]) == ("tiny", "few_shot_accuracy", "max", 0)
     for trial in shown["trials"]:
-        assert set(trial) == {"id", "state", "config", "metrics", "rungs", "seconds", "reason"}
+        assert set(trial) == {"id", "of", "state", "config", "metrics", "rungs", "seconds", "reason"}
         assert trial["state"] == "complete"
         assert trial["metrics"] == trial["rungs"][-1]["metrics"]
     values = {trial["id"]: trial["metrics"]["few_shot_accuracy"] for trial in shown["trials"]}
