@@ -14,7 +14,7 @@ from search.ledger import Trial
 from search.schedulers import Scheduler, build_scheduler, forks
 from search.strategies import Strategy
 from spaces.space import Config, Group, Switch
-from spaces.study import Share, Study
+from spaces.study import Study
 
 
 def strategy(study: Study) -> Strategy:
@@ -51,13 +51,31 @@ def ladder(study: Study, config: Config, rungs: tuple[int, ...]) -> tuple[int, .
     return made.rungs
 
 
-def turns(shares: tuple[Share, ...]) -> list[tuple[str, int]]:
-    """The branch of each trial by number, and which of that branch's trials it is, from 0.
+class Turns:
+    """Whose turn it is: the branch that is furthest behind its share, counting the trials that were told."""
 
-    Each branch's trials are spread evenly over all; of those due at the same time, the branch named first goes first.
-    """
-    due = [((n + 0.5) / share.trials, place, n) for place, share in enumerate(shares) for n in range(share.trials)]
-    return [(shares[place].branch, n) for _, place, n in sorted(due)]
+    def __init__(self, study: Study) -> None:
+        self.switch, self.shares = study.budget.per, study.shares
+        self.told: dict[str, set[str]] = {share.branch: set() for share in study.shares}
+
+    def tell(self, trial: Trial) -> str:
+        """Counts a trial; its branch. Those of earlier runs are no part of the budget."""
+        branch = _branch(trial.config, self.switch)
+        if trial.number >= 0:
+            self.told[branch].add(trial.id)
+        return branch
+
+    def next(self) -> tuple[str, int] | None:
+        """The branch of the next trial, and which of its trials that will be, from 0; None where all have theirs."""
+        open_ = [share for share in self.shares if len(self.told[share.branch]) < share.trials]
+        if not open_:
+            return None
+        share = min(open_, key=lambda share: (len(self.told[share.branch]) + 0.5) / share.trials)
+        return share.branch, len(self.told[share.branch])
+
+    def left(self, branch: str) -> bool:
+        """Whether a branch has trials to come."""
+        return any(len(self.told[share.branch]) < share.trials for share in self.shares if share.branch == branch)
 
 
 def narrowed(space: Group, switch: str, branch: str) -> Group:
@@ -71,53 +89,48 @@ class Searches:
     """A strategy for each branch, asked in turns."""
 
     def __init__(self, study: Study) -> None:
-        self.switch, self.turns = study.budget.per, turns(study.shares)
+        self.turns = Turns(study)
         self.inner: Mapping[str, Strategy] = {
             share.branch: study.strategy.build(
-                narrowed(study.space, self.switch, share.branch), replace(study.goal, epochs=share.epochs)
+                narrowed(study.space, study.budget.per, share.branch), replace(study.goal, epochs=share.epochs)
             )
             for share in study.shares
         }
 
     def ask(self, number: int) -> Config | None:
-        """The config of trial `number`; None at the end, or where a branch has nothing left to try."""
-        if number >= len(self.turns):
-            return None
-        branch, turn = self.turns[number]
-        return self.inner[branch].ask(turn)
+        """The config of the next trial; None at the end, or where a branch has nothing left to try."""
+        due = self.turns.next()
+        return None if due is None else self.inner[due[0]].ask(due[1])
 
     def tell(self, trial: Trial) -> None:
-        self.inner[_branch(trial.config, self.switch)].tell(trial)
+        self.inner[self.turns.tell(trial)].tell(trial)
 
 
 class Ladders:
     """A scheduler for each branch, whose trials compete with each other alone."""
 
     def __init__(self, study: Study) -> None:
-        self.switch, self.turns = study.budget.per, turns(study.shares)
-        self.shares = {share.branch: share.trials for share in study.shares}
+        self.turns = Turns(study)
         self.inner: Mapping[str, Scheduler] = {
             share.branch: study.scheduler.build(replace(study.goal, epochs=share.epochs)) for share in study.shares
         }
         self.rungs = tuple(sorted({rung for ladder in self.inner.values() for rung in ladder.rungs}))
-        self.asked: dict[str, set[str]] = {branch: set() for branch in self.inner}
         self.working: dict[str, set[str]] = {branch: set() for branch in self.inner}
 
     def first(self, number: int) -> int:
-        branch, turn = self.turns[number]
-        return self.inner[branch].first(turn)
+        due = self.turns.next()
+        return 0 if due is None else self.inner[due[0]].first(due[1])
 
     def tell(self, trial: Trial) -> None:
-        branch = _branch(trial.config, self.switch)
+        branch = self.turns.tell(trial)
         self.inner[branch].tell(trial)
-        self.asked[branch].add(trial.id)
         at_work = not (trial.failed or trial.waiting)
         (self.working[branch].add if at_work else self.working[branch].discard)(trial.id)
 
     def promote(self, ready: Set[str], coming: bool, idle: bool) -> tuple[Trial, int] | None:
         """The first branch's choice that has one; a branch is at its end when its own trials are."""
         for branch, ladder in self.inner.items():
-            more = coming and len(self.asked[branch]) < self.shares[branch]
+            more = coming and self.turns.left(branch)
             choice = ladder.promote(ready, more, idle or not self.working[branch])
             if choice is not None:
                 return choice

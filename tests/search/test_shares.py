@@ -13,12 +13,12 @@ import pytest
 
 from search import run as runs
 from search import warm
-from search.branches import turns
+from search.branches import Turns
 from search.compare.table import as_json, half_width, show
 from search.folder import Folder
-from search.ledger import History, dominates, read
+from search.ledger import History, Trial, dominates, read
 from spaces.document import StudyError, parse
-from spaces.study import Share, Study, read_study
+from spaces.study import Study, read_study
 
 
 @pytest.fixture(autouse=True)
@@ -79,9 +79,34 @@ def test_a_branch_is_searched_as_if_it_were_alone(tmp_path: Path) -> None:
 
 
 def test_branches_take_turns_by_their_shares() -> None:
-    order = turns((Share("a", 4, 9), Share("b", 2, 9), Share("c", 1, 9)))
-    assert [name for name, _ in order] == ["a", "b", "a", "c", "a", "b", "a"]
-    assert [n for name, n in order if name == "a"] == [0, 1, 2, 3]
+    branches = "{branin: {trials: 4}, hartmann6: {trials: 1}}"
+    wanted = study(
+        "{function: {branin: search, mixed: search, hartmann6: search}}",
+        f"{{trials: 2, per: function, branches: {branches}}}",
+        "{}",
+    )
+    turns, order = Turns(wanted), list[tuple[str, int]]()
+    while (due := turns.next()) is not None:
+        order.append(due)
+        assert turns.left(due[0])
+        turns.tell(Trial(f"t{len(order)}", len(order), {"function": {due[0]: {}}}, 0, 1))
+    assert [name for name, _ in order] == ["branin", "mixed", "branin", "hartmann6", "branin", "mixed", "branin"]
+    assert [n for name, n in order if name == "branin"] == [0, 1, 2, 3]
+
+
+def test_a_budget_per_branch_may_grow_on_resumption(tmp_path: Path) -> None:
+    def wanted(trials: int) -> Study:
+        return study(
+            "{function: {branin: search, mixed: search}}",
+            f"{{trials: {trials}, epochs: 3, per: function}}",
+            "{strategy: random, seed: 1}",
+        )
+
+    ran(wanted(3), tmp_path)
+    history = ran(wanted(5), tmp_path)
+    assert Counter(map(branch, history.trials.values())) == {"branin": 5, "mixed": 5}
+    configs = [json.dumps(trial.config) for trial in history.trials.values()]
+    assert len(set(configs)) == len(configs)
 
 
 @pytest.mark.parametrize("stop", [5, 17, 40, 44])
