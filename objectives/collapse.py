@@ -47,13 +47,13 @@ class Watch:
     """What a trial looked like before it trained, and what it must not come to.
 
     Attributes:
-        before: effective rank of the untrained network's features on the images that are watched.
+        rank: effective rank of the untrained network's features on the images that are watched.
         spread: of those features, relative to their length.
         loss: of the first epoch.
         suspected: the cause that the last look found, if it needs a second one to be sure.
     """
 
-    before: float
+    rank: float
     spread: float
     loss: float = math.nan
     suspected: str = field(default="")
@@ -82,14 +82,14 @@ class Watch:
         """
         if not np.isfinite(features).all():
             raise Collapsed("not a number", "features are not finite", epoch)
-        found = diagnosis(features, self.before, self.spread)
+        found = diagnosis(features, self.rank, self.spread)
         if found is not None and found[0] == self.suspected:
             raise Collapsed(*found, epoch)
         self.suspected = found[0] if found else ""
 
     def state_dict(self) -> dict[str, object]:
         """All that the watch remembers."""
-        return {"before": self.before, "spread": self.spread, "loss": self.loss, "suspected": self.suspected}
+        return {"rank": self.rank, "spread": self.spread, "loss": self.loss, "suspected": self.suspected}
 
     @classmethod
     def from_state(cls, state: Mapping[str, object]) -> Watch:

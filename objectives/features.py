@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 CHUNK = 4096  # rows that are taken to float64 at a time
@@ -28,8 +30,8 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.where(length > 0, length, 1)
 
 
-def spread(x: np.ndarray, rows: int) -> np.ndarray:
-    """At most `rows` rows of x, evenly spaced."""
+def spread(x: Any, rows: int) -> Any:
+    """At most `rows` rows of x, an array or a tensor, evenly spaced."""
     return x if len(x) <= rows else x[np.linspace(0, len(x) - 1, rows).astype(int)]
 
 

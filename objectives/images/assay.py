@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from objectives import SHELVES
+from objectives.features import spread
 from objectives.images.encoder import encode, prepare
 from objectives.images.views import Views
 from objectives.view_scores import ASSAY, IMAGES, VIEWS, Assayed
@@ -17,8 +18,7 @@ def assay(encoder: nn.Module, pixels: Tensor) -> Assayed:
 
     Random numbers come from a generator of its own, with one seed: the same images and views for every encoder.
     """
-    rows = torch.from_numpy(np.linspace(0, len(pixels) - 1, min(IMAGES, len(pixels))).astype(int))
-    images = prepare(pixels[rows.to(pixels.device)])
+    images = prepare(spread(pixels, IMAGES))
     generator = torch.Generator(images.device).manual_seed(0)
     shelf = {name: SHELVES["augmentation"].load(name) for name in ASSAY}
     augment = Views([shelf[name].build(shelf[name].config(**knobs)) for name, knobs in ASSAY.items()])

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from objectives import SHELVES, cost, probes, view_scores
 from objectives.collapse import EARLY, Watch
+from objectives.features import spread
 from objectives.images.assay import assay
 from objectives.images.encoder import Encoder, encode, prepare, settle, statistics, tensor
 from objectives.images.images import TRAIN, Images
@@ -199,11 +200,6 @@ class _Encoding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.method.encode(self.encoder.normalise(images))
-
-
-def spread(images: Tensor, most: int) -> Tensor:
-    """At most so many of the images, evenly spaced."""
-    return images if len(images) <= most else images[:: len(images) // most][:most]
 
 
 def _built(config: dict[str, Any], kind: str) -> partial[Any]:
