@@ -38,7 +38,7 @@ from search.claim import Claim
 from spaces.document import StudyError, complaint
 from spaces.expressions import parse
 from spaces.files import write_whole
-from spaces.goal import Goal, Target
+from spaces.goal import SECONDS, Goal, Target
 from spaces.space import Config
 
 SCHEMA = 2
@@ -152,7 +152,7 @@ class History:
         """What the run is after."""
         header = self.header
         others = tuple(Target(**target) for target in header.get("others", ()))
-        bounds = tuple(parse(text, list(header["scores"])) for text in header.get("subject_to", ()))
+        bounds = tuple(parse(text, [*header["scores"], SECONDS]) for text in header.get("subject_to", ()))
         return Goal(header["metric"], header["mode"], self.rungs[-1], header.get("seed", 0), others, bounds)
 
     def ranked(self) -> list[Trial]:

@@ -17,6 +17,7 @@ from search.retention import Retention
 from search.rungs import saved_rungs
 from search.schedulers import Forking
 from search.trial import FLOORS, Ancestor, End, Job, Work
+from spaces.goal import SECONDS
 from spaces.space import Config
 from spaces.study import Study
 
@@ -74,7 +75,7 @@ class Sweep:
 
     def told(self, job: Job, rung: Rung) -> None:
         """Records a rung that a job has reached."""
-        self._record(event="rung", id=job.id, **_entries(rung))
+        self._rung(self.history.trials[job.id], rung)
         self._tell(self.history.trials[job.id])
 
     def ended(self, job: Job, end: End) -> None:
@@ -129,6 +130,12 @@ class Sweep:
         self.ledger.append(event)
         self.observe(event, self.history)
 
+    def _rung(self, trial: Trial, rung: Rung) -> None:
+        seconds, metrics = round(rung.seconds, 3), rung.metrics
+        if self.study.goal.timed:
+            metrics = {**metrics, SECONDS: trial.seconds + seconds}
+        self._record(event="rung", id=trial.id, epoch=rung.epoch, metrics=metrics, seconds=seconds)
+
     def _tell(self, trial: Trial) -> None:
         if trial.of:
             return  # what a finalist repeats is no news
@@ -148,7 +155,7 @@ class Sweep:
                 known = {rung.epoch for rung in trial.rungs}
                 for rung in saved_rungs(self.work.folder, trial.id, trial.config):
                     if rung.epoch not in known and rung.epoch <= trial.until:
-                        self._record(event="rung", id=trial.id, **_entries(rung))
+                        self._rung(trial, rung)
             self._tell(trial)
             if trial.waiting:
                 self.ready.add(trial.id)
@@ -219,10 +226,6 @@ class Sweep:
         self._record(event="asked", id=id, number=number, config=config, seed=seed, until=until, **origin)
         self._tell(self.history.trials[id])
         return self.history.trials[id]
-
-
-def _entries(rung: Rung) -> dict[str, Any]:
-    return {"epoch": rung.epoch, "metrics": rung.metrics, "seconds": round(rung.seconds, 3)}
 
 
 def trial_seed(seed: int, number: int) -> int:

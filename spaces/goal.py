@@ -10,6 +10,7 @@ from spaces.document import Node, describe
 from spaces.expressions import Expression, parse
 
 MODES = ("max", "min")
+SECONDS = "seconds"  # that a trial has worked: the one metric that the search measures, and no two runs alike
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class Goal:
         """All metrics, the leading one first."""
         return (Target(self.metric, self.mode), *self.others)
 
+    @property
+    def timed(self) -> bool:
+        """Whether the search must measure what trials take."""
+        named = [target.metric for target in self.others] + [full for bound in self.bounds for _, full in bound.names]
+        return SECONDS in named
+
     def values(self, metrics: Mapping[str, float]) -> tuple[float, ...] | None:
         """What was reached, more being better everywhere; None where a metric is missing."""
         if any(target.metric not in metrics for target in self.targets):
@@ -70,22 +77,23 @@ def read_goal(search: Node, metrics: Mapping[str, Any], epochs: int, seed: int) 
     """The goal that a study's `search` section states, by the metrics that its objective gives.
 
     `metric` is a name or a list of them, the first leading; `mode` likewise, by default as each metric says;
-    `subject_to` is a condition on metrics, or a list of them.
+    `subject_to` is a condition on metrics, or a list of them. Beside the objective's metrics, all but the leading one
+    may be `seconds`.
     """
     given = search.value
     node = given.get("metric", search)
     names = _words(given.get("metric"), "the name of a metric") or {next(iter(metrics)): node}
     if not names or ("metric" in given and not given["metric"].value):
         raise node.wrong(f"expected the name of a metric, found {describe(node)}", metrics)
-    for name, place in names.items():
-        if name not in metrics:
+    for number, (name, place) in enumerate(names.items()):
+        if name not in metrics and not (number and name == SECONDS):
             raise place.wrong(f"no probe gives the metric '{name}'", metrics, near=name)
-    modes = _modes(given.get("mode"), [metrics[name].mode for name in names])
+    modes = _modes(given.get("mode"), ["min" if name == SECONDS else metrics[name].mode for name in names])
     targets = [Target(name, mode) for name, mode in zip(names, modes, strict=True)]
     bounds = []
     for text, place in _words(given.get("subject_to"), "a condition").items():
         try:
-            bounds.append(parse(text, list(metrics)))
+            bounds.append(parse(text, [*metrics, SECONDS]))
         except ValueError as error:
             raise place.wrong(f"'{text}' is no condition on metrics: {error}") from None
     return Goal(targets[0].metric, targets[0].mode, epochs, seed, tuple(targets[1:]), tuple(bounds))

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.ledger import History, Trial
+from spaces.goal import SECONDS
 from spaces.space import Config
 
 HELD_OUT = "test_"  # the prefix of a metric's twin on images that chose nothing
@@ -147,7 +148,7 @@ def _shown(history: History) -> dict[str, str]:
     held_out = any(twin in trial.rungs[-1].metrics for trial in history.searched if trial.rungs)
     names = [goal.metric, *([twin] if held_out else []), *(target.metric for target in goal.others)]
     names += [full for bound in goal.bounds for _, full in bound.names]
-    return {name: "held out" if name == twin else name for name in names}
+    return {name: "held out" if name == twin else name for name in names if name != SECONDS}  # which has its column
 
 
 def _state(trial: Trial, history: History, front: set[str]) -> str:

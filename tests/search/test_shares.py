@@ -182,6 +182,20 @@ def test_the_front_holds_what_none_beats_and_bounds_come_first(tmp_path: Path, c
     assert f"{len(front)} trials are beaten by none" in shown
 
 
+def test_seconds_may_be_traded_and_bounded(tmp_path: Path) -> None:
+    wanted = study(
+        "{function: {branin: search}}",
+        "{trials: 4, epochs: 3}",
+        "{strategy: random, metric: [value, seconds], subject_to: seconds < 1e3}",
+    )
+    history = ran(wanted, tmp_path)
+    for trial in history.trials.values():
+        assert trial.rungs[-1].metrics["seconds"] == pytest.approx(trial.seconds, abs=1e-9)
+    assert history.front()
+    with pytest.raises(StudyError, match="no probe gives the metric 'seconds'"):
+        study("{function: {branin: search}}", "{trials: 4}", "{metric: seconds}")
+
+
 def test_domination_wants_one_to_be_better_somewhere() -> None:
     assert dominates((1, 2), (1, 1))
     assert not dominates((1, 1), (1, 1))
