@@ -2,14 +2,17 @@
 
     python benchmarks/collapse.py [--quick]
 
-Injected: a term in the loss, or a blow to the weights or the rate, from the first step on; five kinds × three methods.
-Healthy: every image method on every backbone that serves it. Ends in JSON:
-`{"injected": n, "flagged": n, "named": n, "latest": share of the budget, "healthy": n, "alarms": n}`.
+Injected: a term in the loss, or a blow to the weights or the loss, from the first step on; five kinds × three methods.
+Mistakes: what a study or a method can get wrong, which need not show in the features; told beside the rest, and no part
+of what is wanted. Healthy: every image method on every backbone that serves it. Ends in JSON:
+`{"injected": n, "flagged": n, "named": n, "latest": share of the budget, "mistakes": n, "mistakes_flagged": n,
+"healthy": n, "alarms": n}`.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -31,6 +34,12 @@ EPOCHS = 150
 HEALTHY = 27  # epochs of a healthy trial
 METHODS = ("simclr", "byol", "vicreg")
 STUDY = Path(__file__).parent / "digits_table.yaml"
+BODIES: dict[str, dict[str, Any]] = {
+    "resnet": {"width": 8},
+    "vit": {"patch": 2, "heads": 2, "depth": 1},
+    "mlp": {"width": 128},
+    "convnext": {"width": 8, "depth": 1, "stages": 2},
+}
 WEIGHT = 30.0  # of an injected term, beside the method's own loss
 
 
@@ -113,14 +122,39 @@ KINDS: dict[str, tuple[Callable[[Representation], None], tuple[str, ...]]] = {
 }
 
 
+def hurried(trial: Representation) -> None:
+    """A learning rate a thousand times too large."""
+    trial.loop.config = dataclasses.replace(trial.loop.config, lr=1000 * trial.loop.config.lr)
+
+
+def erased(trial: Representation) -> None:
+    """An augmentation that leaves nothing of an image."""
+    trial.loop.views = tuple(lambda images, _: torch.zeros_like(images) for _ in trial.loop.views)
+
+
+def unguarded(trial: Representation) -> None:
+    """What keeps the method from its trivial solution is taken away."""
+    method: Any = trial.method
+    match next(iter(trial.setting.config["method"])):
+        case "byol":
+            method.predictor = torch.nn.Identity()
+            method.teacher.base = 0.0
+        case "vicreg":
+            method.config = dataclasses.replace(method.config, variance=0.0, covariance=0.0)
+        case "simclr":
+            method.temperature = 1e4
+
+
+MISTAKES = {"hurried": hurried, "erased": erased, "unguarded": unguarded}
+
+
 def trial(study: Any, data: Any, number: int, method: str = "", body: str = "", epochs: int = EPOCHS) -> Representation:
     """A trial of the study of digits, of a method and a backbone if they are named."""
     config = draw_evenly(study.space, 0, number)
     if method:
         config["method"] = {method: study_default("method", method)}
     if body:
-        knobs = {"resnet": {"width": 8}, "vit": {"patch": 2, "heads": 2, "depth": 1}, "mlp": {"width": 128}}[body]
-        config["architecture"] = {body: {**study_default("architecture", body), **knobs}}
+        config["architecture"] = {body: {**study_default("architecture", body), **BODIES[body]}}
     config["optimizer"] |= {"lr": 0.0045, "batch": 64}
     rungs = tuple(sorted({max(1, epochs // 9), max(1, epochs // 3), epochs}))
     return Representation(Setting(config, number, rungs, data, study.probe, 1, "cpu"))
@@ -153,19 +187,28 @@ def main() -> None:
     asked = parser.parse_args()
     study = load_study(str(STUDY))
     data = load_data(study)
-    figures: dict[str, Any] = {"injected": 0, "flagged": 0, "named": 0, "latest": 0.0, "healthy": 0, "alarms": 0}
-    for kind, (injure, names) in KINDS.items():
+    names = ("injected", "flagged", "named", "latest", "mistakes", "mistakes_flagged", "healthy", "alarms")
+    figures: dict[str, Any] = dict.fromkeys(names, 0)
+    for kind, (injure, causes) in KINDS.items():
         for number, method in enumerate(METHODS[: 1 if asked.quick else 3]):
             one = trial(study, data, number, method, "resnet")
             injure(one)
             found = outcome(one, EPOCHS // 10)
             figures["injected"] += 1
             figures["flagged"] += found is not None
-            figures["named"] += found is not None and found.cause in names
+            figures["named"] += found is not None and found.cause in causes
             if found is not None:
                 figures["latest"] = max(figures["latest"], found.epoch / EPOCHS)
             print(f"{kind:<14} {method:<8} {found or 'not seen'}", flush=True)
-    pairs = [(m, b) for m in study.space.parts["method"].branches for b in ("resnet", "vit", "mlp")]
+    for kind, injure in MISTAKES.items():
+        for number, method in enumerate(METHODS[: 1 if asked.quick else 3]):
+            one = trial(study, data, number, method, "resnet")
+            injure(one)
+            found = outcome(one, EPOCHS // 10)
+            figures["mistakes"] += 1
+            figures["mistakes_flagged"] += found is not None
+            print(f"{kind:<14} {method:<8} {found or 'not seen'}", flush=True)
+    pairs = [(m, b) for m in study.space.parts["method"].branches for b in BODIES]
     pairs = [(m, b) for m, b in pairs if m != "mae" or b == "vit"]
     for number, (method, body) in enumerate(pairs[:: 4 if asked.quick else 1]):
         found = outcome(trial(study, data, number, method, body, HEALTHY), HEALTHY)

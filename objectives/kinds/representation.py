@@ -219,11 +219,7 @@ def _views(config: dict[str, Any], number: int) -> Views:
 
 def check(study: Study, data: Images) -> None:
     """Raises StudyError where a metric needs labels that the data lacks, or a component cannot serve its images."""
-    node = study.document.value.get("search", study.document)
-    node = node.value.get("metric", node) if isinstance(node.value, dict) else node
-    if METRICS[study.goal.metric].labels and not data.labelled:
-        free = [name for name, metric in METRICS.items() if not metric.labels]
-        raise node.wrong(f"the metric '{study.goal.metric}' needs labels, and the data has none for some part", free)
+    _goal_fits(study, data)
     methods, architectures = _components(study, "method"), _components(study, "architecture")
     bodies = {}
     for place, component, config in architectures:
@@ -237,6 +233,21 @@ def check(study: Study, data: Images) -> None:
             component.build(config, body, data.shape, 1)
         except ValueError as error:
             raise place.wrong(f"'{component.name}' cannot serve images of shape {data.shape}: {error}") from None
+
+
+def _goal_fits(study: Study, data: Images) -> None:
+    """Raises StudyError where a metric that is sought or bounded cannot be had from these images."""
+    search = study.document.value.get("search", study.document)
+    named = {full: "subject_to" for bound in study.goal.bounds for _, full in bound.names}
+    named |= {target.metric: "metric" for target in study.goal.targets}
+    _, height, width = data.shape
+    for name in [name for name in named if name in METRICS]:
+        node = search.value.get(named[name], search) if isinstance(search.value, dict) else search
+        if METRICS[name].labels and not data.labelled:
+            free = [other for other, metric in METRICS.items() if not metric.labels]
+            raise node.wrong(f"the metric '{name}' needs labels, and the data has none for some part", free)
+        if name == "rotation_accuracy" and height != width:
+            raise node.wrong(f"the metric '{name}' needs square images, and these are of {height} × {width} pixels")
 
 
 def floors(study: Study, data: Images) -> dict[str, Metrics]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,3 +98,50 @@ def test_a_watch_that_is_taken_up_again_remembers_its_suspicion() -> None:
     assert again == watch
     with pytest.raises(Collapsed, match="dimensional"):
         again.features(LINE, 2)
+
+
+def test_a_short_line_near_one_place_is_told_though_noise_around_it_keeps_the_rank_up() -> None:
+    rng = np.random.default_rng(2)
+    line = 0.3 * np.outer(rng.normal(size=256), rng.normal(size=32)) + 0.04 * rng.normal(size=(256, 32)) + 9.0
+    found = diagnosis(line, 20.0, 0.5)
+    assert found is not None
+    assert found[0] == "dimensional"
+    assert "near one place" in found[1]  # not the rank, which is still high
+    assert diagnosis(line - 9.0, 20.0, 0.5) is None
+
+
+@pytest.mark.parametrize(("length", "cause"), [(30.0, ""), (7.0, ""), (2.0, "constant"), (0.02, "constant")])
+def test_rich_features_may_differ_by_little_of_their_length_but_not_by_next_to_nothing(length: float, cause: str) -> None:
+    features = length / 100 * np.random.default_rng(4).normal(size=(256, 32)) + 1.0  # spread: so many hundredths
+    found = diagnosis(features, 20.0, 0.5)
+    assert (found[0] if found else "") == cause
+
+
+@pytest.mark.parametrize("scenes", [1, 3, 6, 8])
+def test_images_that_are_few_scenes_are_no_collapse_until_these_become_points(scenes: int) -> None:
+    rng = np.random.default_rng(3)
+    places, noise = rng.normal(size=(scenes, 32))[np.arange(256) % scenes], rng.normal(size=(256, 32))
+    watch = Watch.of(places + 0.1 * noise)
+    for epoch in range(1, 5):
+        watch.features(places + 0.1 * noise + 0.02 * rng.normal(size=(256, 32)), epoch)
+    watch.features(places + 1e-3 * noise, 5)
+    with pytest.raises(Collapsed):
+        watch.features(places + 1e-3 * noise, 6)
+
+
+def test_fewer_images_than_clusters_are_not_told_as_crowded() -> None:
+    few = RNG.normal(size=(6, 32)) + 2.0
+    watch = Watch.of(few)
+    for epoch in range(1, 4):
+        watch.features(few + 0.1 * RNG.normal(size=(6, 32)), epoch)
+
+
+def test_a_collapse_comes_whole_out_of_another_process() -> None:
+    told = Collapsed("cluster", "97% of it", 3)
+    back = pickle.loads(pickle.dumps(told))
+    assert (type(back), str(back), back.cause, back.epoch) == (Collapsed, str(told), "cluster", 3)
+
+
+def test_a_watch_that_was_saved_before_it_knew_crowding_is_taken_up() -> None:
+    state = {"rank": 9.0, "spread": 0.5, "loss": 1.0, "suspected": ""}
+    assert Watch.from_state(state).crowding == 0
