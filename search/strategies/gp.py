@@ -182,4 +182,5 @@ def slack(values: Tensor) -> Tensor:
 
 
 def sampler() -> SobolQMCNormalSampler:
+    """Normal draws, the same for every suggestion."""
     return SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=0)

@@ -111,7 +111,7 @@ def test_a_short_line_near_one_place_is_told_though_noise_around_it_keeps_the_ra
 
 
 @pytest.mark.parametrize(("length", "cause"), [(30.0, ""), (7.0, ""), (2.0, "constant"), (0.02, "constant")])
-def test_rich_features_may_differ_by_little_of_their_length_but_not_by_next_to_nothing(length: float, cause: str) -> None:
+def test_features_may_differ_by_little_of_their_length_but_not_by_next_to_nothing(length: float, cause: str) -> None:
     features = length / 100 * np.random.default_rng(4).normal(size=(256, 32)) + 1.0  # spread: so many hundredths
     found = diagnosis(features, 20.0, 0.5)
     assert (found[0] if found else "") == cause
