@@ -28,7 +28,7 @@ import re
 import warnings
 import zlib
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -339,10 +339,10 @@ class Ledger:
         self._path, self._size = path, whole
 
     @classmethod
-    def begun(cls, path: Path, header: Event) -> Ledger:
-        """A new ledger with its first line; there is none before this line is whole."""
+    def begun(cls, path: Path, header: Event, known: Iterable[Event] = ()) -> Ledger:
+        """A new ledger with its first line and what is known from the start; there is none before these are whole."""
         try:
-            write_whole(path, _line(header))
+            write_whole(path, b"".join(map(_line, (header, *known))))
         except OSError as error:
             raise _unwritable(path, error) from None
         return cls(path)

@@ -143,10 +143,7 @@ def start(study: Study, folder: Folder, data: Any, known: Iterable[Event] = ()) 
     except OSError as error:
         what = f"the run's folder cannot be written: {error.strerror or error}"
         raise StudyError(complaint(str(folder.root), what, "a folder of one's own, by --out")) from None
-    ledger = Ledger.begun(folder.ledger, _header(study, plain, data))
-    for event in known:
-        ledger.append(event)
-    return ledger
+    return Ledger.begun(folder.ledger, _header(study, plain, data), known)
 
 
 def resume(study: Study, folder: Folder, data: Any) -> Ledger:

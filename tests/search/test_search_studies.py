@@ -40,7 +40,7 @@ def test_every_one_is_here_or_below() -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_come_near_their_minimum(tmp_path: Path, name: str) -> None:
+def test_functions_are_searched(tmp_path: Path, name: str) -> None:
     few = {"auto": 13, "gp": 13, "ehvi": 13, "median": 30}.get(name, 60)
     history = ran(name, tmp_path, f"budget.trials={few}")
     assert history.finished
