@@ -107,6 +107,13 @@ def test_turns_are_told_where_features_show_them_and_only_there() -> None:
     assert 0.1 < rotation_accuracy(np.stack([places] * 4) + 0.01 * rng.normal(size=(4, 60, 6))) < 0.45
 
 
+def test_turns_are_told_of_images_sorted_by_class_as_well() -> None:
+    rng = np.random.default_rng(0)
+    classes = np.repeat(np.eye(2), 30, axis=0)  # each class turns along axes of its own
+    turns = np.einsum("nk,kqd->qnd", classes, 3 * rng.normal(size=(2, 4, 12)))
+    assert rotation_accuracy(turns + 0.1 * rng.normal(size=turns.shape)) > 0.9
+
+
 def test_the_combined_score_prefers_each_good_sign() -> None:
     fair = {
         "rankme": 10.0, "uniformity": -2.0, "alpha_req": -0.5, "lidar": 10.0, "alignment": 0.2, "consistency": 0.4,
