@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from objectives import SHELVES, probes
+from objectives import SHELVES
+from objectives.images.worth import Probe
 from objectives.kinds import Setting
 from objectives.kinds.representation import Representation
 from objectives.method import Batch
@@ -38,7 +39,7 @@ def setting(method: str, backbone: str, rungs: tuple[int, ...]) -> Setting:
         "architecture": {backbone: knobs("architecture", backbone)},
         "optimizer": asdict(Optimizer()),
     }
-    return Setting(config, 0, rungs, reader.build(reader.config()), probes.Config())
+    return Setting(config, 0, rungs, reader.build(reader.config()), Probe())
 
 
 def bare_epoch(trial: Representation, optimizer: torch.optim.Optimizer) -> None:

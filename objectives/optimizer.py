@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -25,14 +26,21 @@ class Optimizer:
     clip: Annotated[float, Log(1e-3, 1e3)] = 1.0  # largest gradient norm
 
 
-def build_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
-    """The torch optimiser over the trainable parameters of `module`, weight decay on those of two or more axes."""
-    trainable = [p for p in module.parameters() if p.requires_grad]
+def build_optimizer(config: Optimizer, module: nn.Module, prefixes: Iterable[str] = ()) -> torch.optim.Optimizer:
+    """The torch optimiser over the trainable parameters of `module`, weight decay on those of two or more axes.
+
+    Parameters whose names begin with one of the `prefixes`, the longest that fits, have groups of their own; each
+    group's `prefix` says which, and is empty for the others.
+    """
+    shares: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            prefix = max((prefix for prefix in prefixes if name.startswith(prefix)), key=len, default="")
+            shares.setdefault((prefix, parameter.ndim > 1), []).append(parameter)
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": params, "weight_decay": config.weight_decay if decays else 0.0, "prefix": prefix}
+        for (prefix, decays), params in sorted(shares.items(), key=lambda share: (share[0][0], not share[0][1]))
     ]
-    groups = [group for group in groups if group["params"]]
     if config.rule == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))

@@ -1,7 +1,9 @@
-"""Budgets per branch: every branch of a switch is searched by itself, with trials, rungs and a model of its own.
+"""What chooses a study's configs and how far they go, where that is more than one strategy and one scheduler.
+
+Budgets per branch: every branch of a switch is searched by itself, with trials, rungs and a model of its own.
 
 To the sweep it looks like one strategy and one scheduler. Trials of the branches take turns, each as often as its
-share of the trials asks for.
+share of the trials asks for. Paired configs: nothing is searched, they take turns.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from spaces.study import Study
 
 def strategy(study: Study) -> Strategy:
     """What chooses a study's configs."""
+    if study.paired:
+        return Listed(study.paired)
     if study.shares:
         return Searches(study)
     built: Strategy = study.strategy.build(study.space, study.goal)
@@ -49,6 +53,19 @@ def ladder(study: Study, config: Config, rungs: tuple[int, ...]) -> tuple[int, .
     (share,) = (share for share in study.shares if share.branch == branch)
     made: Scheduler = study.scheduler.build(replace(study.goal, epochs=share.epochs))
     return made.rungs
+
+
+class Listed:
+    """Configs that take turns: trial `number` has the one at that place, counted round and round."""
+
+    def __init__(self, configs: tuple[Config, ...]) -> None:
+        self.configs = configs
+
+    def ask(self, number: int) -> Config:
+        return self.configs[number % len(self.configs)]
+
+    def tell(self, trial: Trial) -> None:
+        """Nothing is learned."""
 
 
 class Turns:

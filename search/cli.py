@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,21 @@ class Commands(click.Group):
     """Commands that answer bad input with one message and exit code 2, and list themselves in a fixed order."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return ["list", "check", "run", "show", "board", "methods", "export", "circuits"]
+        return ["list", "check", "run", "show", "board", "methods", "data", "export", "claim", "circuits"]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name == "circuits":
             from search.circuits_cli import circuits
 
             return circuits
+        if name == "claim":
+            from search.claims_cli import claim
+
+            return claim
+        if name == "data":
+            from search.data_cli import data
+
+            return data
         return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> Any:
@@ -188,11 +196,11 @@ def run(
     for line in lines if not quiet else ():
         click.echo(f"warm    {line}")
     with (
-        _resumable(folder.root),
+        resumable(folder.root),
         runs.executor(executor, loaded, address, shown_at) as execute,  # first, since it may refuse
     ):
         ledger = ledger or runs.start(loaded, folder, data, known)
-        with _watched(
+        with watched(
             loaded.trials + loaded.budget.repeats * loaded.budget.finalists, folder, ledger.history, quiet
         ) as observe:
             history = runs.sweep(loaded, data, folder, ledger, observe, execute)
@@ -209,35 +217,39 @@ LOOPBACKS = ("127.0.0.1", "localhost", "::1")
 
 
 @contextmanager
-def _resumable(root: Path) -> Iterator[None]:
+def resumable(root: Path, by: str = "the same command with --resume") -> Iterator[None]:
     """Says how to go on with a run that is stopped by a signal, whose exit code then is what shells expect."""
     from search.interrupts import Interrupted
 
     try:
         yield
     except (KeyboardInterrupt, Interrupted) as stopped:
-        click.echo(f"\nstopped; the same command with --resume goes on (the run lies in {root})", err=True)
+        click.echo(f"\nstopped; {by} goes on (the run lies in {root})", err=True)
         sys.exit(getattr(stopped, "code", 130))
 
 
 def _data(study: Study) -> Any:
-    """The data of a study that was checked; what its objective warns of is said in one line each."""
-    import warnings
-
     from search.run import load_data
+
+    return warned(lambda: load_data(study))
+
+
+def warned(load: Callable[[], Any]) -> Any:
+    """What is loaded; what is warned of meanwhile is said in one line each."""
+    import warnings
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
-        data = load_data(study)
+        data = load()
     for warning in caught:
         click.echo(f"warning: {warning.message}", err=True)
     return data
 
 
 @contextmanager
-def _watched(trials: int, folder: Any, history: Any, quiet: bool) -> Iterator[Any]:
-    """An observer for the sweep: the live view and TensorBoard."""
+def watched(trials: int, folder: Any, history: Any, quiet: bool, aside: bool = False) -> Iterator[Any]:
+    """An observer for the sweep: the live view, on standard error if it is to stand aside, and TensorBoard."""
     from rich.console import Console
 
     from search.compare.progress import Progress
@@ -246,7 +258,8 @@ def _watched(trials: int, folder: Any, history: Any, quiet: bool) -> Iterator[An
     files = EventFiles(folder)
     files.rebuild(history)
     before = sum(trial.seconds for trial in history.trials.values())
-    progress = Progress(trials, str(folder.root), Console(file=sys.stdout, highlight=False), quiet, before)
+    console = Console(file=sys.stderr if aside else sys.stdout, highlight=False)
+    progress = Progress(trials, str(folder.root), console, quiet, before)
 
     def observe(event: Any, history: Any) -> None:
         files(event, history)

@@ -42,6 +42,7 @@ MAY_CHANGE = (
     "budget.retries",
     "budget.repeats",
     "budget.finalists",
+    *(f"claim.{part}" for part in ("says", "source", "published", "unseen", "seeds", "holds", "mutation.name")),
 )  # between a run and its resumption
 
 
@@ -90,8 +91,9 @@ def load_data(study: Study) -> Any:
     return data
 
 
-def new_folder(study: Study, out: Path | None, storage: str = "") -> Folder:
-    """A folder for a new run: `out`, or the first free one of runs/NAME, runs/NAME-2, ...
+def new_folder(study: Study, out: Path | None, storage: str = "", among: Path = RUNS) -> Folder:
+    """A folder for a new run: `out`, or the first free one of runs/NAME, runs/NAME-2, ..., or of others `among` which
+    it is to lie.
 
     Raises:
         StudyError: `out` already holds a run.
@@ -100,21 +102,22 @@ def new_folder(study: Study, out: Path | None, storage: str = "") -> Folder:
         if (out / "ledger.jsonl").exists():
             raise StudyError(complaint(str(out), "a run lies here already", "--resume, or another --out"))
         return Folder(out, storage)
-    number = 1 + max(_numbers(study.name), default=0)
-    return Folder(RUNS / (study.name if number == 1 else f"{study.name}-{number}"), storage)
+    number = 1 + max(_numbers(study.name, among), default=0)
+    return Folder(among / (study.name if number == 1 else f"{study.name}-{number}"), storage)
 
 
-def last_folder(study: Study, out: Path | None, storage: str = "") -> Folder | None:
-    """The folder of the run to resume: `out`, or the newest of runs/NAME, runs/NAME-2, ...; None where none began.
+def last_folder(study: Study, out: Path | None, storage: str = "", among: Path = RUNS) -> Folder | None:
+    """The folder of the run to resume: `out`, or the newest of runs/NAME, runs/NAME-2, ..., or of others `among` which
+    it lies; None where none began.
 
     Raises:
         StudyError: its trials' files lie elsewhere than at `storage`.
     """
-    numbers = _numbers(study.name)
+    numbers = _numbers(study.name, among)
     if out is None and not numbers:
         return None
     number = max(numbers, default=1)
-    folder = Folder.found(out or RUNS / (study.name if number == 1 else f"{study.name}-{number}"))
+    folder = Folder.found(out or among / (study.name if number == 1 else f"{study.name}-{number}"))
     if not folder.ledger.exists():
         return None
     if storage not in ("", folder.storage):
@@ -123,10 +126,10 @@ def last_folder(study: Study, out: Path | None, storage: str = "") -> Folder | N
     return folder
 
 
-def _numbers(name: str) -> list[int]:
-    """The numbers of the runs of a study that lie in the folder of runs."""
+def _numbers(name: str, among: Path) -> list[int]:
+    """The numbers of the runs of a study that lie in a folder of runs."""
     pattern = re.compile(re.escape(name) + r"(?:-(\d+))?")
-    found = (pattern.fullmatch(path.parent.name) for path in RUNS.glob("*/ledger.jsonl"))
+    found = (pattern.fullmatch(path.parent.name) for path in among.glob("*/ledger.jsonl"))
     return [int(match[1] or 1) for match in found if match]
 
 
@@ -154,11 +157,7 @@ def resume(study: Study, folder: Folder, data: Any) -> Ledger:
     """
     ledger = Ledger(folder.ledger)
     try:
-        before, now = ledger.history.header["study"], study.document.plain()
-        for path in _differences(before, now, ""):
-            if not any(path == free or path.startswith(f"{free}.") for free in MAY_CHANGE):
-                what = f"the study has changed since this run was started: {path}"
-                raise StudyError(complaint(study.document.origin, what, "only " + ", ".join(MAY_CHANGE) + " may"))
+        unchanged(study, ledger.history)
         old, new = ledger.history.header["data"], _data(data)
         if old and new and any(new[name] != value for name, value in old.items()):
             what = f"the data have changed since this run was started: {new['found']}"
@@ -169,6 +168,14 @@ def resume(study: Study, folder: Folder, data: Any) -> Ledger:
     return ledger
 
 
+def unchanged(study: Study, history: History) -> None:
+    """Raises StudyError where a study is no longer the one that was run."""
+    for path in _differences(history.header["study"], study.document.plain(), ""):
+        if not any(path == free or path.startswith(f"{free}.") for free in MAY_CHANGE):
+            what = f"the study has changed since this run was started: {path}"
+            raise StudyError(complaint(study.document.origin, what, "only " + ", ".join(MAY_CHANGE) + " may"))
+
+
 def _header(study: Study, plain: Any, data: Any) -> Event:
     scheduler = branches.scheduler(study)
     return {
@@ -177,8 +184,8 @@ def _header(study: Study, plain: Any, data: Any) -> Event:
         "name": study.name,
         "objective": study.objective.name,
         "said": list(getattr(study.objective.module, "SAID", ())),
-        "scores": {name: metric.labels for name, metric in study.objective.module.METRICS.items()},
-        "modes": {name: metric.mode for name, metric in study.objective.module.METRICS.items()},
+        "scores": {name: metric.labels for name, metric in study.metrics.items()},
+        "modes": {name: metric.mode for name, metric in study.metrics.items()},
         "metric": study.goal.metric,
         "mode": study.goal.mode,
         "others": [asdict(target) for target in study.goal.others],
@@ -216,7 +223,7 @@ def _differences(before: Any, now: Any, path: str) -> list[str]:
         for name in names:
             below = f"{path}.{name}" if path else name
             found += _differences(before.get(name), now.get(name), below)
-        return found or ([path] if list(before) != list(now) and path.startswith("space") else [])
+        return found or ([path] if list(before) != list(now) and path.startswith(("space", "claim.variants")) else [])
     return [] if before == now and type(before) is type(now) else [path]
 
 

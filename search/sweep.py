@@ -222,14 +222,15 @@ class Sweep:
 
     def _asked(self, config: Config, until: int, **origin: Any) -> Trial:
         number = self.history.following
-        id, seed = f"t{number:04d}", trial_seed(self.study.goal.seed, number)
+        turn = number // max(len(self.study.paired), 1)
+        id, seed = f"t{number:04d}", trial_seed(self.study.goal.seed, turn)
         self._record(event="asked", id=id, number=number, config=config, seed=seed, until=until, **origin)
         self._tell(self.history.trials[id])
         return self.history.trials[id]
 
 
 def trial_seed(seed: int, number: int) -> int:
-    """The seed of a trial, from the study's and its number."""
+    """The seed of a trial, from the study's and its number or, of configs that share seeds, that of its turn."""
     return zlib.crc32(f"{seed}/{number}".encode()) & 0x7FFFFFFF
 
 

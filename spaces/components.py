@@ -7,6 +7,7 @@ A component is a module in a *shelf* (one package or several that hold one kind 
     build    what makes the working object from a Config
     NEEDS    optional: what it asks of its partners (a method of its backbone)
     OFFERS   optional: what it gives to its partners
+    METRICS  optional: the metrics that trials with it give beside the objective's
 
 Listing a shelf imports nothing; a component is imported when somebody names it.
 """
@@ -89,6 +90,10 @@ class Component:
     @property
     def offers(self) -> frozenset[str]:
         return frozenset(getattr(self.module, "OFFERS", ()))
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        return getattr(self.module, "METRICS", {})
 
 
 @dataclass(frozen=True)

@@ -361,11 +361,16 @@ def assign(root: Node, setting: str) -> Node:
     path, equals, text = setting.partition("=")
     if not equals or not path.strip():
         raise StudyError(complaint(flag, "expected a dotted path and a value", "--set budget.trials=8"))
-    keys = path.strip().split(".")
+    value = parse(text, flag) if text.strip() else Node(None, flag)
+    return placed(root, path.strip(), _moved(value, "", flag), flag)
+
+
+def placed(root: Node, path: str, value: Node, flag: str) -> Node:
+    """The document with the value at a dotted path replaced; `flag` says in messages who asked for it."""
+    keys = path.split(".")
     if len(keys) > DEEPEST:
         raise StudyError(complaint(flag, f"a path of {len(keys):,} steps", f"at most {DEEPEST}"))
-    value = parse(text, flag) if text.strip() else Node(None, flag)
-    return _replace(root, keys, _moved(value, shown(path.strip(), LONGEST_PATH), flag), flag)
+    return _replace(root, keys, _moved(value, shown(path, LONGEST_PATH)), flag)
 
 
 def _replace(node: Node, keys: list[str], value: Node, flag: str) -> Node:

@@ -17,6 +17,8 @@ from typing import Any
 
 LONGEST = 1000  # characters
 DEEPEST = 20  # levels
+TINY = 1e-12
+ORDERS: dict[type, int] = {ast.Gt: 1, ast.GtE: 1, ast.Lt: -1, ast.LtE: -1}  # the sign of what is to be the larger
 
 ARITHMETIC: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -87,28 +89,54 @@ class Expression:
         except (ArithmeticError, TypeError, ValueError):
             return False
 
+    @property
+    def compares(self) -> bool:
+        """Whether it says of two numbers which is to be the larger one."""
+        return isinstance(self.tree, ast.Compare) and len(self.tree.ops) == 1 and type(self.tree.ops[0]) in ORDERS
+
+    def sides(self, values: Mapping[str, Any]) -> tuple[float, float] | None:
+        """The two numbers that it compares; None where a name has no value, a side no meaning, or it is no comparison
+        of two."""
+        known = {name: values[full] for name, full in self.names if full in values}
+        match self.tree:
+            case ast.Compare(left=left, comparators=[right]) if len(known) == len(self.names):
+                try:
+                    return _number(_value(left, known)), _number(_value(right, known))
+                except (ArithmeticError, TypeError, ValueError):
+                    pass
+        return None
+
+    def margin(self, values: Mapping[str, Any]) -> float:
+        """By how much a comparison of two numbers holds or, below 0, is missed, in their own units: the first side less
+        the second where it is to be the larger one, else the reverse. NaN where it `compares` no two numbers."""
+        sides = self.sides(values) if self.compares else None
+        if sides is None:
+            return math.nan
+        assert isinstance(self.tree, ast.Compare)
+        return ORDERS[type(self.tree.ops[0])] * (sides[0] - sides[1])
+
     def excess(self, values: Mapping[str, Any]) -> float:
         """By how much a comparison of two numbers is missed, relative to the second; 0 where it holds, else 1 where
         the condition is of another shape. Infinite where a name has no value, or none that is finite."""
-        known = {name: values[full] for name, full in self.names if full in values}
-        if len(known) < len(self.names):
+        if not self.applies(values):
             return math.inf
         if self.holds(values):
             return 0.0
-        match self.tree:
-            case ast.Compare(left=left, ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()], comparators=[right]):
-                try:
-                    low, high = _value(left, known), _value(right, known)
-                    gap = abs(low - high)
-                    return max(gap / max(abs(high), 1e-12), 1e-12) if math.isfinite(gap) else math.inf
-                except (ArithmeticError, TypeError, ValueError):
-                    return 1.0
-        return 1.0
+        sides = self.sides(values) if self.compares else None
+        if sides is None:
+            return 1.0
+        gap = abs(sides[0] - sides[1])
+        return relative(gap, sides[1]) if math.isfinite(gap) else math.inf
 
 
-def parse(text: str, known: Sequence[str], further: Sequence[str] = ()) -> Expression:
+def relative(gap: float, bound: float) -> float:
+    """A gap in units of a bound; above 0, however small it is."""
+    return max(gap / max(abs(bound), TINY), TINY)
+
+
+def parse(text: str, known: Sequence[str] | None, further: Sequence[str] = ()) -> Expression:
     """The condition that a text states about the values called `known`; the last parts of a dotted name are enough
-    where they fit one alone, or one alone of those that are not `further` ones.
+    where they fit one alone, or one alone of those that are not `further` ones. If `known` is None, any name will do.
 
     Raises:
         ValueError: the text is no such condition, or a name means nothing or several things.
@@ -127,7 +155,8 @@ def parse(text: str, known: Sequence[str], further: Sequence[str] = ()) -> Expre
         raise ValueError("it speaks of no knob or metric")
     if not isinstance(tree, (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Name, ast.Attribute)):
         raise ValueError("it is no condition; compare something with something")
-    return Expression(text.strip(), tuple((name, resolve(name, known, further)) for name in names), tree)
+    full = {name: name if known is None else resolve(name, known, further) for name in names}
+    return Expression(text.strip(), tuple(full.items()), tree)
 
 
 def resolve(name: str, known: Sequence[str], further: Sequence[str] = ()) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from spaces import reading
+from spaces.claims import FLOORS, Claim, check_metrics, configs, read_claim, settled
 from spaces.components import Catalogue, Component, Pick
 from spaces.conditions import kept_share as kept_share
 from spaces.document import Node, shown
@@ -24,7 +25,7 @@ from spaces.parts import OneOf as OneOf  # which objectives import from here, be
 from spaces.parts import Part as Part
 from spaces.parts import SomeOf as SomeOf
 from spaces.parts import read_space
-from spaces.space import Group, Switch
+from spaces.space import Config, Group, Switch
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,12 @@ class Study:
     strategy: Pick
     scheduler: Pick
     goal: Goal
+    metrics: Mapping[str, Any]  # what trials give: the objective's, and those of components that the space names
     resources: Resources
     warm_start: tuple[Node, ...]  # the folders of earlier runs to learn from
     document: Node = field(repr=False, compare=False)
+    claim: Claim | None = None
+    paired: tuple[Config, ...] = ()  # instead of a search: configs that take turns, in each turn all with the same seed
 
     @property
     def trials(self) -> int:
@@ -107,7 +111,7 @@ class Study:
 
 
 SEARCH = ("strategy", "scheduler", "metric", "mode", "subject_to", "warm_start")
-SECTIONS = ("name", "about", "objective", "data", "space", "probe", "budget", "search", "resources")
+SECTIONS = ("name", "about", "objective", "data", "space", "probe", "budget", "search", "resources", "claim")
 LONGEST_NAME = 64
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")  # some file systems drop a dot at the end
 
@@ -134,9 +138,10 @@ def read_study(document: Node, catalogue: Catalogue) -> Study:
     search = sections.get("search", Node({}, document.origin, "search"))
     search.known([*reading.names(Draws), *SEARCH], "search setting")
     seed = reading.config(_without(search, *SEARCH), Draws).seed
+    metrics = {**terms.METRICS, **_own_metrics(space, terms.PARTS, catalogue)}
     spending = sections.get("budget", Node({}, document.origin, "budget"))
     budget = reading.config(_without(spending, "branches"), Budget)
-    return Study(
+    study = Study(
         name=name,
         about=about,
         objective=objective,
@@ -147,11 +152,44 @@ def read_study(document: Node, catalogue: Catalogue) -> Study:
         shares=_shares(spending, budget, space),
         strategy=_pick(search, "strategy", "tpe", catalogue),
         scheduler=_pick(search, "scheduler", "asha", catalogue),
-        goal=read_goal(search, terms.METRICS, budget.epochs, seed),
+        goal=read_goal(search, metrics, budget.epochs, seed),
+        metrics=metrics,
         resources=_section(sections, "resources", Resources, document),
         warm_start=_paths(search.value.get("warm_start")),
         document=document,
+        claim=read_claim(sections.get("claim")),
     )
+    for full in (False, True) if study.claim and study.claim.full else (False,):
+        variants(study, catalogue, full)
+    return study
+
+
+def variants(study: Study, catalogue: Catalogue, full: bool = False) -> dict[str, Study]:
+    """The studies of a claim's variants and of its mutation, which leave nothing open; none where nothing is claimed.
+
+    Raises:
+        StudyError: what is wrong with one of them, and where.
+    """
+    if study.claim is None:
+        return {}
+    base = read_study(study.claim.base(study.document, full), catalogue)
+    settled(base.space, base.document)
+    found = {n: read_study(d, catalogue) for n, d in study.claim.documents(study.document, full).items()}
+    configs(study.claim, {name: (variant.space, variant.document) for name, variant in found.items()})
+    check_metrics(study.claim, {**dict.fromkeys(FLOORS, base.metrics), **{n: v.metrics for n, v in found.items()}})
+    return found
+
+
+def _own_metrics(space: Group, parts: Mapping[str, Part], catalogue: Catalogue) -> dict[str, Any]:
+    """The metrics that components of the space give beside the objective's."""
+    found: dict[str, Any] = {}
+    for name, part in parts.items():
+        node = space.parts[name]
+        named = node.branches if isinstance(node, Switch) else node.parts if isinstance(node, Group) else {}
+        if not isinstance(part, type):
+            for one in named:
+                found |= catalogue[part.kind].load(one).metrics
+    return found
 
 
 def _name(node: Node | None, document: Node) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from objectives.parts.backbone import read_out
+
 
 def prepare(pixels: Tensor) -> Tensor:
     """Floats in 0..1 from stored pixels, which are uint8 in 0..255 or already such floats."""
@@ -32,7 +34,7 @@ class Encoder(nn.Module):
         return (images - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.backbone(self.normalise(images))
+        return read_out(self.backbone, self.normalise(images))
 
 
 def statistics(pixels: np.ndarray) -> tuple[Tensor, Tensor]:

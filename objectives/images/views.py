@@ -67,24 +67,35 @@ class Views:
     """
 
     operations: Sequence[Operation]
+    side: tuple[int, int] | None = (
+        None  # height and width of the views, if not the images'; the first warp makes them so
+    )
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return self.placed(images, generator)[0]
+
+    def placed(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The views, and where in its image each lies: the warps from their positions to the image's, `(B, 3, 3)`."""
         active = [operation for operation in self.operations if operation.p > 0]
+        place = plane(images)
         # Mixed precision is the network's affair: half a float would misplace pixels.
         with torch.autocast(images.device.type, enabled=False):
             for stage, run in groupby(active, key=lambda operation: operation.stage):
                 match stage:
                     case "warp":
-                        images = _warp(images, list(run), generator)
+                        images, warp = _warp(images, list(run), generator, self.side)
+                        place = place @ warp
                     case "colour":
                         images = _colour(images, list(run), generator)
                     case "pixels":
                         images = _pixels(images, list(run), generator)
-        return images
+        return images, place
 
 
-def _warp(images: Tensor, run: list[Operation], generator: torch.Generator) -> Tensor:
-    """One resampling for the whole run.
+def _warp(
+    images: Tensor, run: list[Operation], generator: torch.Generator, side: tuple[int, int] | None
+) -> tuple[Tensor, Tensor]:
+    """One resampling for the whole run, and its warp.
 
     Padding: a crop's outermost pixels lie within half a pixel of the image's edge, where padding with zeros would
     draw a dark rim, so the edge is repeated (`border`). An operation that looks farther outside would smear that
@@ -96,9 +107,9 @@ def _warp(images: Tensor, run: list[Operation], generator: torch.Generator) -> T
         # The last operation is the first to be asked where an output pixel comes from: products grow to the right.
         matrix = matrix @ torch.where(_chosen(images, operation, generator), operation.draw(images, generator), stay)
     padding = "zeros" if any(operation.outside for operation in run) else "border"
-    grid = sampling_grid(matrix, *images.shape[2:])
+    grid = sampling_grid(matrix, *(side or images.shape[2:]))
     warped = F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
-    return warped.clamp_(0, 1)  # interpolation may pass 1 by a rounding
+    return warped.clamp_(0, 1), matrix  # interpolation may pass 1 by a rounding
 
 
 def _colour(images: Tensor, run: list[Operation], generator: torch.Generator) -> Tensor:

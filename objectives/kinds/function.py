@@ -47,7 +47,7 @@ class Function:
     def __init__(self, setting: Setting) -> None:
         ((name, knobs),) = setting.config["function"].items()
         component = SHELVES["function"].load(name)
-        self.evaluate = component.build(component.config(**knobs))
+        self.exact = _named(component, knobs, setting.seed)
         rng = np.random.default_rng(setting.seed)
         self.error = ERROR * float(rng.normal())
         spread = _noise(component)
@@ -62,11 +62,10 @@ class Function:
 
     def _seen(self, error: float) -> Metrics:
         """The metrics through an error, and through the noise if there is some."""
-        exact = _named(self.evaluate())
-        seen = {name: value + error for name, value in exact.items()}
+        seen = {name: value + error for name, value in self.exact.items()}
         if self.noise is not None:
             seen["value"] += self.noise
-            seen["truth"] = exact["value"]
+            seen["truth"] = self.exact["value"]
         return seen
 
     def state_dict(self) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def check(study: Study, data: None) -> None:
     """Raises StudyError where a function of the space does not give every metric that the study chooses by."""
     for name in study.space.parts["function"].branches:  # type: ignore[union-attr]
         component = SHELVES["function"].load(name)
-        given = [*_named(component.build(component.config())()), *(["truth"] if _noise(component) else [])]
+        given = [*_named(component, {}, 0), *(["truth"] if _noise(component) else [])]
         for target in study.goal.targets:
             if target.metric not in given:
                 raise study.document.wrong(f"the function {name} gives no metric '{target.metric}'", given)
@@ -91,8 +90,10 @@ def floors(study: Study, data: None) -> dict[str, Metrics]:
     return {}
 
 
-def _named(found: float | Metrics) -> Metrics:
-    """What a function gave, by metric."""
+def _named(component: Component, knobs: Mapping[str, Any], seed: int) -> Metrics:
+    """What a function gives, by metric; one that draws what it measures, and says so (`SEEDED`), does it by a seed."""
+    evaluate = component.build(component.config(**knobs))
+    found = evaluate(seed) if getattr(component.module, "SEEDED", False) else evaluate()
     return dict(found) if isinstance(found, Mapping) else {"value": found}
 
 

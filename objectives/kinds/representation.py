@@ -15,23 +15,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from objectives import SHELVES, cost, probes, view_scores
+from objectives import SHELVES, cluster_probes, cost
 from objectives.collapse import EARLY, Watch
 from objectives.features import spread
-from objectives.images.assay import assay
+from objectives.images import self_report, worth
+from objectives.images.augmentations import crop
 from objectives.images.encoder import Encoder, encode, prepare, settle, statistics, tensor
-from objectives.images.images import TRAIN, Images
-from objectives.images.views import Views
+from objectives.images.fit import check as check
+from objectives.images.fit import components
+from objectives.images.images import TRAIN, UNLABELLED, Images
+from objectives.images.self_report import belonging, told
+from objectives.images.views import Operation, Views
+from objectives.images.worth import measured
 from objectives.kinds import Failed, Metrics, Setting
-from objectives.method import Method
+from objectives.method import Method, Task
 from objectives.optimizer import Optimizer
 from objectives.pretraining import Pretraining, steps_per_epoch
-from spaces.components import Component
-from spaces.document import Node
-from spaces.space import Switch, settled
 from spaces.study import OneOf, SomeOf, Study
 
 
@@ -43,15 +46,19 @@ class Config:
 DATA = True
 PARTS = {
     "method": OneOf("method"),
+    "plugin": SomeOf("plugin"),  # what is added to a method
+    "sampler": OneOf("sampler", default=("shuffled",)),
+    "pool": OneOf("pool", default=("real",)),
     "augmentation": SomeOf("augmentation", default=("crop", "flip", "jitter", "grey", "blur")),
     "second_view": SomeOf("augmentation"),  # where a study leaves it out, all views are drawn alike
     "architecture": OneOf("architecture", default=("resnet",), serves="method"),
     "optimizer": Optimizer,
 }
 TUNABLE = ("augmentation", "second_view", *(f"optimizer.{knob}" for knob in ("lr", "weight_decay", "momentum", "clip")))
-METRICS = probes.METRICS | view_scores.METRICS | cost.METRICS
+METRICS = worth.METRICS | cluster_probes.METRICS | self_report.METRICS | cost.METRICS
+CROPS = ("crop",)  # augmentations whose place a small view's own crop takes
 WATCHED = 256  # training images whose features are watched for collapse
-Probe = probes.Config
+Probe = worth.Probe
 LOAD = """\
 from pathlib import Path
 
@@ -75,7 +82,6 @@ class Representation:
     """One trial: a method on a backbone over the training images, and its probes.
 
     Attributes:
-        epoch: epochs done.
         encoder: images in 0..1 to features; the backbone is the one in training.
     """
 
@@ -83,26 +89,34 @@ class Representation:
         torch.set_num_threads(setting.threads)
         torch.manual_seed(setting.seed)
         images: Images = setting.data
-        self.setting, self.epoch = setting, 0
+        self.setting = setting
         self.pixels = tensor(images.pixels, setting.device)
-        train = self.pixels[torch.from_numpy(images.part == TRAIN)]
-        optimizer = Optimizer(**setting.config["optimizer"])
-        epochs = setting.rungs[-1]
-        steps = epochs * steps_per_epoch(len(train), optimizer.batch)
+        self.trained = torch.from_numpy(np.flatnonzero(images.part == TRAIN))
+        train = self.pixels[self.trained]
+        pool = _built(setting.config, "pool")()(train, setting.seed)
+        optimizer, epochs = Optimizer(**setting.config["optimizer"]), setting.rungs[-1]
+        batch, steps = min(optimizer.batch, len(train)), steps_per_epoch(len(train), optimizer.batch)
+        task = Task(images.shape, len(pool.images), batch, epochs * steps)
         self.backbone = _built(setting.config, "architecture")(images.shape)
-        self.method: Method = _built(setting.config, "method")(self.backbone, images.shape, steps)
+        self.method = _method(setting.config, self.backbone, task)
         self.encoder = Encoder(self.backbone, *statistics(images.pixels[images.part == TRAIN]))
         for module in (self.method, self.encoder):
             module.to(setting.device)
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        views, small = _views(setting.config, self.method)
         self.loop = Pretraining(
             self.method,
-            train,
+            pool,
+            _built(setting.config, "sampler")(),
             prepare=prepare,
-            views=tuple(_views(setting.config, number) for number in range(self.method.views)),
+            views=views,
+            small=small,
+            partner=None if images.partner is None else tensor(images.partner, setting.device)[self.trained],
             normalise=self.encoder.normalise,
             config=optimizer,
+            batch=batch,
             epochs=epochs,
+            steps=steps,
             seed=setting.seed,
         )
         self.encoding = _Encoding(self.method, self.encoder)
@@ -110,11 +124,15 @@ class Representation:
         self.watched = spread(train, WATCHED)
         self.watch = Watch.of(encode(self.encoding, self.watched))
 
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.loop.epoch
+
     def run(self) -> Iterator[Metrics]:
         for rung in [r for r in self.setting.rungs if r > self.epoch]:
             while self.epoch < rung:
                 losses = self.loop.train_epoch()
-                self.epoch += 1
                 self.look(losses, at_rung=self.epoch == rung)
             yield {**losses, **self.probe()}
 
@@ -131,33 +149,27 @@ class Representation:
         """The metrics of the representation as it stands; training is not touched by it."""
         started = time.perf_counter()
         try:
-            scores = measured(self.encoding, self.pixels, self.setting.data, self.setting.probe)
+            scores = measured(self.encoding, self.pixels, self.setting.data, self.setting.probe, self.encoder)
         except ValueError as error:
             raise Failed(f"collapsed or diverged: {error}") from None
         images = int((self.setting.data.part == TRAIN).sum())
         spent = cost.energy(self.flops, images, self.method.views, self.epoch)
         costs = {"parameters": float(cost.parameters(self.backbone)), "flops": float(self.flops), "energy": spent}
-        return {**scores, **costs, "probe_seconds": time.perf_counter() - started}
+        own = {**self._belonging(), **told(self.method, self.encoder, self.pixels, self.setting.data)}
+        return {**scores, **own, **costs, "probe_seconds": time.perf_counter() - started}
+
+    def _belonging(self) -> Metrics:
+        labels = np.full(len(self.loop.images), UNLABELLED)
+        labels[: len(self.trained)] = self.setting.data.labels[self.trained.numpy()]
+        return belonging(self.method, self.loop.met.numpy(), labels)
 
     def state_dict(self) -> dict[str, Any]:
         encoder = {name: value.cpu().clone() for name, value in self.encoder.state_dict().items()}
-        return {"epoch": self.epoch, "encoder": encoder, "watch": self.watch.state_dict(), **self.loop.state_dict()}
+        return {"encoder": encoder, "watch": self.watch.state_dict(), **self.loop.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch = state["epoch"]
         self.watch = Watch.from_state(state["watch"]) if "watch" in state else self.watch
         self.loop.load_state_dict(state)
-
-
-def measured(encoder: nn.Module, pixels: Tensor, data: Images, config: probes.Config) -> Metrics:
-    """What an encoder's features are worth: every probe, and every score that needs no label.
-
-    Raises:
-        ValueError: features that are not finite.
-    """
-    scores = probes.probe(encode(encoder, pixels), data.labels, data.part, config, seed=0)
-    seen = view_scores.scores(assay(encoder, pixels[torch.from_numpy(data.part == TRAIN)]))
-    return {**scores, **seen, "label_free": view_scores.combined({**scores, **seen})}
 
 
 def restore_encoder(config: dict[str, Any], shape: tuple[int, int, int], state: dict[str, Any]) -> Encoder:
@@ -198,56 +210,47 @@ class _Encoding(nn.Module):
         super().__init__()
         self.method, self.encoder = method, encoder
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.method.encode(self.encoder.normalise(images))
 
 
 def _built(config: dict[str, Any], kind: str) -> partial[Any]:
-    """The builder of the component that a config chose for `kind`, its knobs filled in."""
-    ((name, knobs),) = config[kind].items()
+    """The builder of the component that a config chose for `kind`, its knobs filled in; of a config that is older than
+    that part of the space, the builder of its default."""
+    part = PARTS[kind]
+    assert isinstance(part, OneOf)
+    ((name, knobs),) = (config.get(kind) or {name: {} for name in part.default}).items()
     component = SHELVES[kind].load(name)
     return partial(component.build, component.config(**knobs))
 
 
-def _views(config: dict[str, Any], number: int) -> Views:
-    """The augmentation of view `number`: the second's own where a study states one, else the common one."""
-    chosen = (number % 2 == 1 and config["second_view"]) or config["augmentation"]
+def _method(config: dict[str, Any], backbone: nn.Module, task: Task) -> Method:
+    """The method that a config chose, with what is added to it; a plugin that it cannot take is left out."""
+    ((name, _),) = config["method"].items()
+    method: Method = _built(config, "method")(backbone, task)
+    for plugin, knobs in config.get("plugin", {}).items():
+        added = SHELVES["plugin"].load(plugin)
+        if added.needs <= SHELVES["method"].load(name).offers:
+            method = added.build(added.config(**knobs))(method, task)
+    return method
+
+
+def _views(config: dict[str, Any], method: Method) -> tuple[list[Views], list[Views]]:
+    """The augmentation of each view, the second's own where a study states one, and of each small view."""
+    chosen = config["augmentation"], config["second_view"] or config["augmentation"]
+    views = [Views([operation for _, operation in _operations(chosen[k % 2])]) for k in range(method.views)]
+    if method.small is None:
+        return views, []
+    boxed = crop.crop(method.small.area, crop.Config().ratio, 1.0)
+    others = [operation for name, operation in _operations(chosen[0]) if name not in CROPS]
+    return views, [Views([boxed, *others], method.small.side)] * method.small.count
+
+
+def _operations(chosen: Any) -> list[tuple[str, Operation]]:
+    """A config's augmentations in their order, by name."""
     steps = chosen.items() if isinstance(chosen, dict) else [step for one in chosen for step in one.items()]
     shelf = {name: SHELVES["augmentation"].load(name) for name, _ in steps}
-    return Views([shelf[name].build(shelf[name].config(**knobs)) for name, knobs in steps])
-
-
-def check(study: Study, data: Images) -> None:
-    """Raises StudyError where a metric needs labels that the data lacks, or a component cannot serve its images."""
-    _goal_fits(study, data)
-    methods, architectures = _components(study, "method"), _components(study, "architecture")
-    bodies = {}
-    for place, component, config in architectures:
-        try:
-            bodies[component.name] = component, component.build(config, data.shape)
-        except ValueError as error:
-            raise place.wrong(f"'{component.name}' cannot serve images of shape {data.shape}: {error}") from None
-    for place, component, config in methods:
-        _, body = next(b for b in bodies.values() if component.needs <= b[0].offers)
-        try:
-            component.build(config, body, data.shape, 1)
-        except ValueError as error:
-            raise place.wrong(f"'{component.name}' cannot serve images of shape {data.shape}: {error}") from None
-
-
-def _goal_fits(study: Study, data: Images) -> None:
-    """Raises StudyError where a metric that is sought or bounded cannot be had from these images."""
-    search = study.document.value.get("search", study.document)
-    named = {full: "subject_to" for bound in study.goal.bounds for _, full in bound.names}
-    named |= {target.metric: "metric" for target in study.goal.targets}
-    _, height, width = data.shape
-    for name in [name for name in named if name in METRICS]:
-        node = search.value.get(named[name], search) if isinstance(search.value, dict) else search
-        if METRICS[name].labels and not data.labelled:
-            free = [other for other, metric in METRICS.items() if not metric.labels]
-            raise node.wrong(f"the metric '{name}' needs labels, and the data has none for some part", free)
-        if name == "rotation_accuracy" and height != width:
-            raise node.wrong(f"the metric '{name}' needs square images, and these are of {height} × {width} pixels")
+    return [(name, shelf[name].build(shelf[name].config(**knobs))) for name, knobs in steps]
 
 
 def floors(study: Study, data: Images) -> dict[str, Metrics]:
@@ -256,26 +259,12 @@ def floors(study: Study, data: Images) -> dict[str, Metrics]:
     pixels = tensor(data.pixels)
     raw = measured(nn.Flatten(), pixels, data, study.probe)
     untrained = []
-    for _, component, config in _components(study, "architecture"):
+    for _, component, config in components(study, "architecture"):
         train = data.part == TRAIN
         encoder = Encoder(component.build(config, data.shape), *statistics(data.pixels[train]))
         settle(encoder, pixels[torch.from_numpy(train)])
         size, work = cost.parameters(encoder.backbone), cost.flops(encoder.backbone, data.shape)
         costs = {"parameters": float(size), "flops": float(work), "energy": 0.0}
-        untrained.append({**measured(encoder, pixels, data, study.probe), **costs})
-    best = max if study.goal.mode == "max" else min
-    return {"raw": raw, "untrained": best(untrained, key=lambda metrics: metrics[study.goal.metric])}
-
-
-def _components(study: Study, kind: str) -> list[tuple[Node, Component, Any]]:
-    """Each component that the study may take for `kind`, its open knobs at their defaults, and its place."""
-    space = study.document.value.get("space", study.document)
-    place = space.value.get(kind, space)
-    switch = study.space.parts[kind]
-    assert isinstance(switch, Switch)
-    found = []
-    for name, group in switch.branches.items():
-        component = SHELVES[kind].load(name)
-        node = place.value.get(name, place) if isinstance(place.value, dict) else place
-        found.append((node, component, component.config(**settled(group))))
-    return found
+        untrained.append({**measured(encoder, pixels, data, study.probe, encoder), **costs})
+    sign, metric = study.goal.sign, study.goal.metric
+    return {"raw": raw, "untrained": max(untrained, key=lambda metrics: sign * metrics.get(metric, 0.0))}

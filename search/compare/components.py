@@ -45,20 +45,23 @@ def _print(console: Console, component: Component, whole: bool) -> None:
 
 
 def _tables(component: Component, whole: bool) -> Iterator[tuple[str, Table]]:
-    """The knobs of a component; of an objective also what may stand in a study's space, probe and metric."""
+    """The knobs of a component; of an objective also what may stand in a study's space
+    and probe, and of all the metrics that they give."""
     yield "", _knobs(component.config)
-    if not whole or component.kind != "objective":
+    if not whole:
         return
-    module = component.module
-    for part, config in module.PARTS.items():
-        if isinstance(config, type):
-            yield f"space.{part}", _knobs(config)
-    if module.Probe:
-        yield "probe", _knobs(module.Probe)
-    metrics = _table("metric", "", "meaning")
-    for name, metric in module.METRICS.items():
-        metrics.add_row(name, metric.mode, metric.meaning)
-    yield "search.metric", metrics
+    if component.kind == "objective":
+        module = component.module
+        for part, config in module.PARTS.items():
+            if isinstance(config, type):
+                yield f"space.{part}", _knobs(config)
+        if module.Probe:
+            yield "probe", _knobs(module.Probe)
+    if component.metrics:
+        metrics = _table("metric", "", "meaning")
+        for name, metric in component.metrics.items():
+            metrics.add_row(name, metric.mode, metric.meaning)
+        yield "search.metric", metrics
 
 
 def _knobs(config: type) -> Table:

@@ -8,7 +8,6 @@ trial that failed, or has no finite values, counts as the worst that was seen. O
 
 from __future__ import annotations
 
-import ast
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -19,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.ledger import Trial
-from spaces.expressions import Expression
+from spaces.expressions import Expression, relative
 from spaces.study import Goal
 
 MOST = 1e3  # what a bound missed, or kept, by more counts as, relative to the bound
-OPPOSITE: dict[type, type] = {ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt}
 Curve = dict[int, NDArray[np.float64]]  # epoch to values (targets,)
 
 
@@ -107,10 +105,9 @@ def _slack(trial: Trial, known: Curve, goal: Goal) -> float:
 
 
 def slack(bound: Expression, metrics: Mapping[str, float]) -> float:
-    """By how much a bound is missed, or, below 0, by how much it is kept: by how much its opposite is missed."""
+    """By how much a bound is missed, or, below 0, by how much it is kept; relative to it, at most `MOST`."""
     missed = min(bound.excess(metrics), MOST)
-    match bound.tree:
-        case ast.Compare(left=left, ops=[sign], comparators=right) if missed <= 0 and type(sign) in OPPOSITE:
-            opposite = replace(bound, tree=ast.Compare(left, [OPPOSITE[type(sign)]()], right))
-            return -min(opposite.excess(metrics), MOST)
-    return missed if missed > 0 else -1.0
+    sides = bound.sides(metrics)
+    if missed > 0 or sides is None or not bound.compares:
+        return missed if missed > 0 else -1.0
+    return -min(relative(bound.margin(metrics), sides[1]), MOST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Callable
 from functools import cache
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from objectives import SHELVES
-from objectives.functions import ackley, branin, hartmann6, noisy, two_objectives
+from objectives.functions import ackley, branin, hartmann6, inflated_spirals, noisy, two_objectives
 from objectives.kinds import Metrics, Setting, function
 from search.run import CATALOGUE
 from spaces.components import fields, full_space
@@ -25,8 +26,8 @@ from spaces.document import StudyError, parse
 from spaces.space import Switch, walk
 from spaces.study import Study, read_study
 
-NAMES = SHELVES["function"].names()
 load = cache(SHELVES["function"].load)
+NAMES = [name for name in SHELVES["function"].names() if not hasattr(load(name).module, "SEEDED")]
 TREE = [name for name in NAMES if name.startswith("tree_")]
 
 
@@ -325,3 +326,47 @@ def test_nothing_drawn_exceeds_the_reference_hypervolume() -> None:
     found = [evaluated("two_objectives", **drawn("two_objectives", seed)) for seed in range(2000)]
     area = two_objectives.hypervolume((m["value"], m["second"]) for m in found)
     assert 0.5 * two_objectives.HYPERVOLUME < area < two_objectives.HYPERVOLUME
+
+
+# ── Functions that draw what they measure ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_spirals_representation_minimises_the_spectral_contrastive_loss() -> None:
+    # sum of (A - F F')^2 over the normalised graph is least for the leading eigenvectors times the roots of their
+    # values (Eckart and Young): any other F of the same width is worse.
+    rng = np.random.default_rng(0)
+    x, _ = inflated_spirals.spirals(40, 0.02, rng)
+    weights = rng.uniform(1, 3, 40)
+    squares = [[float(np.sum((a - b) ** 2)) for b in x] for a in x]
+    graph = np.outer(weights, weights) * np.exp(-np.array(squares) / (4 * 0.2**2))
+    graph /= np.sqrt(np.outer(graph.sum(0), graph.sum(0)))
+    found, _ = inflated_spirals.embedded(x, weights, x, 0.2)
+    values, vectors = np.linalg.eigh(graph)
+    best = vectors[:, -8:] * np.sqrt(values[-8:])
+    loss = lambda f: float(np.sum((graph - f @ f.T) ** 2))  # noqa: E731
+    assert loss(best) <= min(loss(best + 0.01 * rng.normal(size=best.shape)) for _ in range(20))
+    kernel = lambda f: f @ f.T / np.sqrt(np.outer(np.sum(f**2, 1), np.sum(f**2, 1)))  # noqa: E731
+    np.testing.assert_allclose(found @ found.T, kernel(vectors[:, -8:]), atol=1e-6)
+
+
+def test_spirals_of_a_point_that_is_known_are_carried_on_to_it() -> None:
+    rng = np.random.default_rng(1)
+    x, _ = inflated_spirals.spirals(60, 0.02, rng)
+    known, again = inflated_spirals.embedded(x, np.ones(60), x, 0.1)
+    np.testing.assert_allclose(known, again, atol=1e-8)
+
+
+def test_generated_points_are_rubbish_as_often_as_asked_and_real_ones_count_as_replicas() -> None:
+    config = inflated_spirals.Config(sigma=0.03, generated=600)
+    build = lambda **knobs: inflated_spirals.build(dataclasses.replace(config, **knobs))(3)["accuracy"]  # noqa: E731
+    assert build() > 0.95
+    assert build(generated=0) < 0.8
+    assert build(rubbish=1.0, replicas=1) < build(rubbish=1.0, replicas=100)
+    assert build(draws=2, generated=0) != build(generated=0)
+
+
+def test_a_seeded_function_is_drawn_by_the_trials_seed() -> None:
+    setting = lambda seed: Setting({"function": {"inflated_spirals": {"sigma": 0.05}}}, seed, (1,))  # noqa: E731
+    first, same, other = (next(function.build(setting(seed)).run()) for seed in (1, 1, 2))
+    assert first == same != other
+    assert first["value"] == pytest.approx(1 - first["accuracy"])

@@ -8,6 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from objectives.images.augmentations import noise
+from objectives.images.pools import real
+from objectives.images.samplers import shuffled
+from objectives.images.views import Views
 from objectives.method import Batch, Method
 from objectives.optimizer import Optimizer
 from objectives.pretraining import Pretraining
@@ -29,14 +33,18 @@ class Linear(Method):
 
 
 def pretraining(config: Optimizer) -> Pretraining:
+    images = torch.rand(8, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     return Pretraining(
         Linear(),
-        torch.rand(8, 1, 2, 2, generator=torch.Generator().manual_seed(0)),
+        real.build(real.Config())(images, 0),
+        shuffled.build(shuffled.Config()),
         prepare=lambda images: images,
-        views=(lambda images, generator: images + 0.1 * torch.rand(images.shape, generator=generator),),
+        views=[Views([noise.build(noise.Config(p=1.0))])],
         normalise=lambda images: images,
         config=config,
+        batch=config.batch,
         epochs=4,
+        steps=2,
         seed=0,
     )
 

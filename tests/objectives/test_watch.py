@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from objectives import SHELVES, probes
+from objectives import SHELVES
 from objectives.collapse import Collapsed
 from objectives.images.images import Images
+from objectives.images.worth import Probe
 from objectives.kinds import Failed, Setting
 from objectives.kinds.representation import Representation, floors
 from objectives.optimizer import Optimizer
@@ -44,7 +45,7 @@ def trial(method: str, watch: bool) -> Representation:
         "architecture": chosen("architecture", "vit", patch=4, heads=1, head_width=16, depth=1),
         "optimizer": dataclasses.asdict(Optimizer(batch=32)),
     }
-    return Representation(Setting(config, 1, (1, 4), images, probes.Config(draws=2, watch=watch)))
+    return Representation(Setting(config, 1, (1, 4), images, Probe(draws=2, watch=watch)))
 
 
 @pytest.mark.parametrize("method", SHELVES["method"].names())

@@ -276,3 +276,49 @@ def test_conditions_are_equal_by_what_they_say() -> None:
     assert isinstance(one, Expression)
     assert hash(one) == hash(other)
     assert one != parse("share < 2", KNOBS)
+
+
+@pytest.mark.parametrize(
+    ("text", "margin"),
+    [
+        ("a >= b", 2.5),
+        ("a > b", 2.5),
+        ("a <= b", -2.5),
+        ("b < a", 2.5),
+        ("2 * a >= crop.low ** 2 + 1", 1.0),
+        ("a >= 3", 0.0),
+        ("a > 3", 0.0),
+    ],
+)
+def test_the_margin_is_in_units_of_what_is_compared(text: str, margin: float) -> None:
+    assert parse(text, KNOWN).margin(VALUES) == margin
+
+
+@pytest.mark.parametrize("text", ["a == 3", "1 < a < 4", "a > 1 and b > 0", "on", "a > 'x'", "1 / (a - 3) > 0"])
+def test_what_compares_no_two_numbers_has_no_margin(text: str) -> None:
+    assert math.isnan(parse(text, KNOWN).margin(VALUES))
+
+
+def test_a_margin_needs_every_value() -> None:
+    condition = parse("a > b", KNOWN)
+    assert math.isnan(condition.margin({"a": 1}))
+    assert condition.sides({"a": 1}) is None
+    assert condition.sides({"a": 1, "b": 2}) == (1.0, 2.0)
+    assert condition.compares
+    assert not parse("a == b", KNOWN).compares
+
+
+@steady
+@given(st.sampled_from(["<", "<=", ">", ">="]), st.floats(-9, 9), st.floats(-9, 9))
+def test_a_condition_holds_where_its_margin_is_above_zero(sign: str, a: float, b: float) -> None:
+    condition, values = parse(f"a {sign} b", KNOWN), {"a": a, "b": b}
+    margin = condition.margin(values)
+    assert condition.holds(values) is (margin >= 0 if "=" in sign else margin > 0)
+    if margin < 0:
+        assert condition.excess(values) == pytest.approx(max(-margin / max(abs(b), 1e-12), 1e-12))
+
+
+def test_without_known_names_any_will_do() -> None:
+    assert parse("x.y >= 2 * z.w", None).names == (("x.y", "x.y"), ("z.w", "z.w"))
+    with pytest.raises(ValueError, match="called"):
+        parse("f(x.y) > 1", None)

@@ -32,12 +32,17 @@ class Config:
 
 def build(config: Config) -> Operation:
     """The crop as an operation."""
+    return crop((config.scale, 1.0), config.ratio, config.p)
+
+
+def crop(area: tuple[float, float], ratio: float, p: float) -> Operation:
+    """A crop of a share of the image within `area`, of each image with chance p."""
 
     def draw(images: Tensor, generator: torch.Generator) -> Tensor:
-        width, height, x, y = draw_box(images, (config.scale, 1.0), config.ratio, generator)
+        width, height, x, y = draw_box(images, area, ratio, generator)
         return plane(images, xx=width, dx=x, yy=height, dy=y)
 
-    return Operation("warp", config.p, draw)
+    return Operation("warp", p, draw)
 
 
 def draw_box(

@@ -6,13 +6,16 @@
 The positions are sines and cosines of rows and columns at geometric frequencies (Chen, Xie, He 2021, *An Empirical
 Study of Training Self-Supervised Vision Transformers*, section 4.1), fixed or, as `learned`, trained from there on.
 Methods that drop or replace patches use `embed` and `blocks`; `forward` is the mean over `blocks(embed(images))`.
+`mirror` is a stack of as many layers again, for methods that decode tokens by layers of the encoder's kind.
 
 Source: A. Dosovitskiy et al., *An Image is Worth 16x16 Words*, ICLR 2021, section 3.1; its appendix D.3 for the mean.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -21,7 +24,7 @@ from torch.nn import functional as F
 
 from spaces.domains import Choice, Int
 
-OFFERS = ("patches",)
+OFFERS = ("patches", "maps", "mirror")
 
 
 @dataclass(frozen=True)
@@ -44,34 +47,54 @@ def build(config: Config, shape: tuple[int, int, int]) -> VisionTransformer:
     return VisionTransformer(config, shape)
 
 
-class VisionTransformer(nn.Module):
-    """Images `(B, C, H, W)` to features `(B, heads · head_width)`.
+class TokenNetwork(nn.Module):
+    """Images `(B, C, H, W)` to features `(B, features)`: patches as tokens, layers, a norm, and the mean.
+
+    Args:
+        name: what the backbone is called in an error.
+        shape: (C, H, W) of the images.
+        patch: the side of a patch in pixels.
+        features: of a token.
+        layer: what makes one of the `depth` layers.
+        learned: whether positions are trained.
 
     Attributes:
         patch: the side of a patch in pixels.
         grid: how many (rows, columns) of patches an image has; tokens are ordered row by row.
+        features: of a token.
         positions: what is added to the tokens for their place, `(N, features)`.
+
+    Raises:
+        ValueError: the patch does not divide the image's sides.
     """
 
     positions: Tensor
 
-    def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, int, int],
+        patch: int,
+        features: int,
+        layer: Callable[[], nn.Module],
+        depth: int,
+        learned: bool = False,
+    ) -> None:
         super().__init__()
         channels, height, width = shape
-        if height % config.patch or width % config.patch:
-            raise ValueError(f"vit: patch {config.patch} does not divide an image of {height} × {width} pixels")
-        self.patch = config.patch
-        self.grid = (height // config.patch, width // config.patch)
-        self.features = config.heads * config.head_width
-        self.project = nn.Conv2d(channels, self.features, config.patch, config.patch)
-        table = sine_positions(self.grid, self.features)
-        if config.positions == "learned":
+        if height % patch or width % patch:
+            raise ValueError(f"{name}: patch {patch} does not divide an image of {height} × {width} pixels")
+        self.patch, self.features = patch, features
+        self.grid = (height // patch, width // patch)
+        self.project = nn.Conv2d(channels, features, patch, patch)
+        table = sine_positions(self.grid, features)
+        if learned:
             self.positions = nn.Parameter(table)
         else:
             self.register_buffer("positions", table, persistent=False)
-        self.layers = nn.Sequential(*(Layer(self.features, config.heads) for _ in range(config.depth)))
-        self.norm = nn.LayerNorm(self.features)
-        self.apply(_initialise)
+        self.layers = nn.Sequential(*(layer() for _ in range(depth)))
+        self.norm = nn.LayerNorm(features)
+        self.apply(initialise)
 
     def embed(self, images: Tensor) -> Tensor:
         """The patches of images `(B, C, H, W)` as tokens with their positions, `(B, N, features)`."""
@@ -81,8 +104,27 @@ class VisionTransformer(nn.Module):
         """All layers and the final norm, on any tokens: `(B, M, features)` to `(B, M, features)`."""
         return self.norm(self.layers(tokens))
 
+    def maps(self, images: Tensor) -> Tensor:
+        """The last tokens in their places, `(B, features, rows, columns)`."""
+        return self.blocks(self.embed(images)).transpose(1, 2).unflatten(2, self.grid)
+
     def forward(self, images: Tensor) -> Tensor:
         return self.blocks(self.embed(images)).mean(1)
+
+
+class VisionTransformer(TokenNetwork):
+    """Images `(B, C, H, W)` to features `(B, heads · head_width)`."""
+
+    def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
+        features = config.heads * config.head_width
+        layer = partial(Layer, features, config.heads)
+        super().__init__("vit", shape, config.patch, features, layer, config.depth, config.positions == "learned")
+        self.heads = config.heads
+
+    def mirror(self) -> nn.Module:
+        """As many new layers and a norm, `(B, M, features)` to `(B, M, features)`."""
+        layers = (Layer(self.features, self.heads) for _ in self.layers)
+        return nn.Sequential(*layers, nn.LayerNorm(self.features)).apply(initialise)
 
 
 class Layer(nn.Module):
@@ -119,11 +161,11 @@ def sine_positions(grid: tuple[int, int], features: int) -> Tensor:
     return torch.cat([row.sin(), row.cos(), column.sin(), column.cos()], dim=1).float()
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """Patches start as tokens of variance 1, as large as the positions; the rest by Glorot and Bengio 2010, eq. 16."""
     if isinstance(module, nn.Conv2d):
         nn.init.trunc_normal_(module.weight, std=module.weight[0].numel() ** -0.5)
     elif isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-    if isinstance(module, (nn.Conv2d, nn.Linear)):
-        nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # every layer here has one
+    if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+        nn.init.zeros_(module.bias)

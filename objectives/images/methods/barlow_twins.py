@@ -18,7 +18,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from objectives.method import Batch, Method
+from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import Backbone
 from objectives.parts.heads import mlp
 from objectives.parts.precision import full_precision
@@ -70,6 +70,6 @@ class BarlowTwins(Method):
         return {"invariance": invariance, "redundancy": self.redundancy * redundancy}
 
 
-def build(config: Config, backbone: Backbone, shape: tuple[int, int, int], steps: int) -> Method:
+def build(config: Config, backbone: Backbone, task: Task) -> Method:
     """Barlow Twins on a backbone, for images of any shape."""
     return BarlowTwins(config, backbone)

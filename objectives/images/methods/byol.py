@@ -15,14 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from objectives.method import Batch, Method
+from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import Backbone
 from objectives.parts.heads import mlp
 from objectives.parts.momentum import Teacher
-from objectives.parts.precision import full_precision
+from objectives.parts.similarity import regression
 from spaces.domains import Int, Uniform
 
 
@@ -33,12 +32,6 @@ class Config:
     momentum: Annotated[float, Uniform(0.0, 1.0)] = 0.98  # m at the start; 1 never moves the teacher
     hidden: Annotated[int, Int(16, 8192, log=True)] = 256  # width of the projector's and predictor's hidden layer
     out: Annotated[int, Int(4, 8192, log=True)] = 64  # width of the projection and of the prediction
-
-
-@full_precision
-def prediction_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """The mean of 2 - 2 cos over the rows of predictions and targets, each `(B, D)`; a scalar in 0..4."""
-    return (2 - 2 * F.cosine_similarity(prediction, target, dim=1)).mean()
 
 
 class BYOL(Method):
@@ -60,12 +53,12 @@ class BYOL(Method):
     def loss(self, batch: Batch) -> Tensor:
         one, two = batch.views
         guess_one, guess_two = (self.predictor(self.projector(self.backbone(view))) for view in (one, two))
-        return prediction_loss(guess_one, self.teacher(two)) + prediction_loss(guess_two, self.teacher(one))
+        return regression(guess_one, self.teacher(two)) + regression(guess_two, self.teacher(one))
 
     def after_step(self) -> None:
         self.teacher.follow(self.student())
 
 
-def build(config: Config, backbone: Backbone, shape: tuple[int, int, int], steps: int) -> Method:
-    """BYOL on a backbone, for images of any shape; the momentum reaches 1 after `steps`."""
-    return BYOL(config, backbone, steps)
+def build(config: Config, backbone: Backbone, task: Task) -> Method:
+    """BYOL on a backbone, for images of any shape; the momentum reaches 1 after `task.steps`."""
+    return BYOL(config, backbone, task.steps)

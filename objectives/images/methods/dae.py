@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from objectives.method import Batch, Method
+from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import Backbone
 from objectives.parts.heads import mlp
 from objectives.parts.precision import full_precision
@@ -71,6 +71,6 @@ class DAE(Method):
         return reconstruction_loss(self.decoder(self.backbone(damaged)), view)
 
 
-def build(config: Config, backbone: Backbone, shape: tuple[int, int, int], steps: int) -> Method:
+def build(config: Config, backbone: Backbone, task: Task) -> Method:
     """A denoising autoencoder on a backbone, for images of any shape."""
-    return DAE(config, backbone, shape)
+    return DAE(config, backbone, task.shape)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from objectives.method import Batch, Method
+from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import PatchBackbone
 from objectives.parts.precision import full_precision
 from spaces.domains import Choice, Int, Uniform
@@ -46,10 +46,13 @@ def patchify(images: Tensor, patch: int) -> Tensor:
 @full_precision
 def reconstruction_loss(decoded: Tensor, pixels: Tensor, normalise: bool) -> Tensor:
     """The mean squared error of decoded patches and their pixels, each `(B, M, P)`; a scalar."""
-    if normalise:
-        variance, mean = torch.var_mean(pixels, dim=2, correction=0, keepdim=True)
-        pixels = (pixels - mean) / (variance + 1e-6).sqrt()
-    return F.mse_loss(decoded, pixels)
+    return F.mse_loss(decoded, standardised(pixels) if normalise else pixels)
+
+
+def standardised(pixels: Tensor) -> Tensor:
+    """Patches `(B, M, P)`, each with mean 0 and deviation 1."""
+    variance, mean = torch.var_mean(pixels, dim=2, correction=0, keepdim=True)
+    return (pixels - mean) / (variance + 1e-6).sqrt()
 
 
 def take(tokens: Tensor, places: Tensor) -> Tensor:
@@ -100,13 +103,13 @@ class MAE(Method):
         return self.leave(self.decoder(torch.cat([known, missing], dim=1) + places))
 
 
-def build(config: Config, backbone: PatchBackbone, shape: tuple[int, int, int], steps: int) -> Method:
+def build(config: Config, backbone: PatchBackbone, task: Task) -> Method:
     """MAE on a backbone that offers "patches".
 
     Raises:
         ValueError: the image is a single patch, or a patch a single number that `normalise` would make 0.
     """
-    channels = shape[0]
+    channels = task.shape[0]
     if math.prod(backbone.grid) < 2:
         raise ValueError(f"an image of one patch ({backbone.patch} pixels a side) has nothing to hide")
     if config.normalise and channels * backbone.patch**2 < 2:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from objectives.method import Batch, Method
+from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import Backbone
 from objectives.parts.precision import full_precision
 from spaces.domains import Choice
@@ -62,13 +62,13 @@ class RotNet(Method):
         return rotation_loss(self.head(self.backbone(turned(batch.views[0], self.turns))))
 
 
-def build(config: Config, backbone: Backbone, shape: tuple[int, int, int], steps: int) -> Method:
+def build(config: Config, backbone: Backbone, task: Task) -> Method:
     """RotNet on a backbone.
 
     Raises:
         ValueError: the images are not square, and a quarter turn would change their shape.
     """
-    _, height, width = shape
+    _, height, width = task.shape
     turns = TURNS[config.rotations]
     if height != width and any(turn % 2 for turn in turns):
         raise ValueError(

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from objectives.method import Batch, Method
+from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import Backbone
+from objectives.parts.contrastive import pairwise
 from objectives.parts.heads import mlp
-from objectives.parts.precision import full_precision
 from spaces.domains import Int, Log
 
 
@@ -32,16 +31,6 @@ class Config:
     temperature: Annotated[float, Log(0.02, 2.0)] = 0.2  # t: small looks at the nearest negatives only
     hidden: Annotated[int, Int(16, 8192, log=True)] = 256  # width of the projector's hidden layer
     out: Annotated[int, Int(4, 8192, log=True)] = 64  # width of the projection
-
-
-@full_precision
-def nt_xent(z: Tensor, temperature: float) -> Tensor:
-    """The loss of projections `(2B, D)`, of which row i and row B + i are views of one image; a scalar."""
-    z = F.normalize(z, dim=1)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
-    partner = torch.arange(len(z), device=z.device).roll(len(z) // 2)
-    return F.cross_entropy(logits, partner)
 
 
 class SimCLR(Method):
@@ -56,9 +45,9 @@ class SimCLR(Method):
         self.projector = mlp([backbone.features, config.hidden, config.out])
 
     def loss(self, batch: Batch) -> Tensor:
-        return nt_xent(self.projector(self.backbone(torch.cat(batch.views))), self.temperature)
+        return pairwise(self.projector(self.backbone(torch.cat(batch.views))), self.temperature)
 
 
-def build(config: Config, backbone: Backbone, shape: tuple[int, int, int], steps: int) -> Method:
+def build(config: Config, backbone: Backbone, task: Task) -> Method:
     """SimCLR on a backbone, for images of any shape."""
     return SimCLR(config, backbone)

@@ -6,14 +6,18 @@ through a code. The other view must predict it:
 
     loss = ( l(s_1, q_2) + l(s_2, q_1) ) / 2,      l(s, q) = -sum_k q_k log softmax(s / t)_k,  mean over the batch
 
-Section 3.1, equations 1 to 5, and algorithm 1 of Caron et al., "Unsupervised Learning of Visual Features by
+With the plugin `multicrop` further, small views predict the codes of both, and give none: the loss of each code is then
+the mean over all views but its own.
+
+Section 3.1, equations 1 to 5, section 3.2, and algorithm 1 of Caron et al., "Unsupervised Learning of Visual Features by
 Contrasting Cluster Assignments" (NeurIPS 2020, arXiv 2006.09882). As in the authors' code, prototypes are brought
 back to length 1 after each step, stand still for the first steps, and a queue of past projections can fill up
-batches that are small beside K. The paper's multi-crop, further views of small size, is left out.
+batches that are small beside K.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -21,12 +25,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from objectives.method import Batch, Method
+from objectives.kinds import Metric
+from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import Backbone
 from objectives.parts.heads import mlp
 from objectives.parts.precision import full_precision
 from objectives.parts.sinkhorn import sinkhorn
-from spaces.domains import Int, Log, Uniform
+from spaces.domains import Choice, Int, Log, Uniform
+
+
+OFFERS = ("small",)
+METRICS = {
+    "prototypes_used": Metric("max", False, "share of prototypes that are nearest to some training image"),
+    "prototype_perplexity": Metric("max", False, "perplexity of how often each is nearest, over their number"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,7 @@ class Config:
     temperature: Annotated[float, Log(0.02, 1.0)] = 0.1  # t of the prediction
     epsilon: Annotated[float, Log(0.005, 0.2)] = 0.02  # softness of the codes; too soft and the loss stays at log K
     iterations: Annotated[int, Int(0, 20)] = 3  # of Sinkhorn; 0 lets all images share one prototype
+    hard: Annotated[bool, Choice(True, False)] = False  # whether a code is its likeliest prototype alone
     hidden: Annotated[int, Int(16, 8192, log=True)] = 256  # width of the projector's hidden layer
     out: Annotated[int, Int(4, 8192, log=True)] = 64  # width of the projection
     freeze: Annotated[float, Uniform(0.0, 0.5)] = 0.02  # share of all steps before prototypes move
@@ -58,8 +71,10 @@ def prototype_scores(z: Tensor, prototypes: Tensor) -> Tensor:
 
 @full_precision
 def swapped_loss(scores: Tensor, codes: Tensor, temperature: float) -> Tensor:
-    """The loss of the scores and the codes of both views, each `(2, B, K)`; a scalar."""
-    return -(codes.flip(0) * (scores / temperature).log_softmax(dim=2)).sum(dim=2).mean()
+    """The loss of the scores of all views `(V, B, K)` and the codes of the first two, `(2, B, K)`; a scalar."""
+    told = (scores / temperature).log_softmax(dim=2)
+    others = (told.sum(dim=0) - told[:2]) / (len(scores) - 1)
+    return -(codes * others).sum(dim=2).mean()
 
 
 class SwAV(Method):
@@ -81,9 +96,10 @@ class SwAV(Method):
         self.register_buffer("queue", torch.zeros(2, config.queue, config.out))
 
     def loss(self, batch: Batch) -> Tensor:
-        z = unit(self.projector(self.backbone(torch.cat(batch.views)))).unflatten(0, (2, -1))
-        codes = self.codes(z)
-        self.remember(z)
+        maps = [self.backbone(torch.cat(views)) for views in (batch.views, batch.small) if views]  # a pass a size
+        z = unit(self.projector(torch.cat(maps))).unflatten(0, (-1, len(batch.images)))
+        codes = self.codes(z[:2])
+        self.remember(z[:2])
         prototypes = torch.where(self.step < self.freeze, self.prototypes.detach(), self.prototypes)
         return swapped_loss(prototype_scores(z, prototypes), codes, self.config.temperature)
 
@@ -93,7 +109,8 @@ class SwAV(Method):
         c, crowd = self.config, z
         if c.queue and self.step >= self.queue_start and self.queue[:, -1].any():
             crowd = torch.cat([z, self.queue], dim=1)
-        return sinkhorn(prototype_scores(crowd, self.prototypes), c.epsilon, c.iterations)[:, : z.shape[1]]
+        codes = sinkhorn(prototype_scores(crowd, self.prototypes), c.epsilon, c.iterations)[:, : z.shape[1]]
+        return F.one_hot(codes.argmax(dim=2), c.prototypes).to(codes) if c.hard else codes
 
     @torch.no_grad()
     def remember(self, z: Tensor) -> None:
@@ -105,7 +122,14 @@ class SwAV(Method):
         self.prototypes.copy_(unit(self.prototypes))
         self.step += 1
 
+    def measure(self, batches: Iterable[Tensor]) -> dict[str, float]:
+        chosen = [prototype_scores(unit(self.projector(self.backbone(x))), self.prototypes).argmax(1) for x in batches]
+        share = torch.bincount(torch.cat(chosen), minlength=len(self.prototypes)).double() / sum(map(len, chosen))
+        perplexity = torch.special.entr(share).sum().exp()
+        used = (share > 0).double().mean()
+        return {"prototypes_used": float(used), "prototype_perplexity": float(perplexity / len(self.prototypes))}
 
-def build(config: Config, backbone: Backbone, shape: tuple[int, int, int], steps: int) -> Method:
-    """SwAV on a backbone, for images of any shape; shares of `steps` become numbers of steps."""
-    return SwAV(config, backbone, steps)
+
+def build(config: Config, backbone: Backbone, task: Task) -> Method:
+    """SwAV on a backbone, for images of any shape; shares of `task.steps` become numbers of steps."""
+    return SwAV(config, backbone, task.steps)

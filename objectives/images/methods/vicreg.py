@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from objectives.method import Batch, Method
+from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import Backbone
 from objectives.parts.heads import mlp
 from objectives.parts.precision import full_precision
@@ -60,6 +60,15 @@ def covariance_loss(z: Tensor) -> Tensor:
     return (covariance - torch.diag(covariance.diagonal())).square().sum() / features
 
 
+def losses(one: Tensor, two: Tensor, config: Config) -> dict[str, Tensor]:
+    """The three parts of the loss of the embeddings `(B, D)` of two views, with their weights."""
+    return {
+        "invariance": config.invariance * invariance_loss(one, two),
+        "variance": config.variance * (variance_loss(one) + variance_loss(two)),
+        "covariance": config.covariance * (covariance_loss(one) + covariance_loss(two)),
+    }
+
+
 class VICReg(Method):
     """A backbone, an expander that is thrown away after training, and the three losses."""
 
@@ -72,15 +81,10 @@ class VICReg(Method):
         self.expander = mlp([backbone.features, config.hidden, config.hidden, config.out])
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        c = self.config
         one, two = (self.expander(self.backbone(view)) for view in batch.views)
-        return {
-            "invariance": c.invariance * invariance_loss(one, two),
-            "variance": c.variance * (variance_loss(one) + variance_loss(two)),
-            "covariance": c.covariance * (covariance_loss(one) + covariance_loss(two)),
-        }
+        return losses(one, two, self.config)
 
 
-def build(config: Config, backbone: Backbone, shape: tuple[int, int, int], steps: int) -> Method:
+def build(config: Config, backbone: Backbone, task: Task) -> Method:
     """VICReg on a backbone, for images of any shape."""
     return VICReg(config, backbone)

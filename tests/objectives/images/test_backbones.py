@@ -183,7 +183,7 @@ def gelu(x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("inputs", "outputs", "stride"), [(3, 3, 1), (3, 5, 2)])
 def test_resnet_block_is_its_equation(inputs: int, outputs: int, stride: int) -> None:
-    block = stir(resnet.Block(inputs, outputs, stride))
+    block = stir(resnet.Block(inputs, outputs, stride, "batch"))
     images = pictures((inputs, 7, 6), 2).double()
     for image, out in zip(array(images), array(block(images)), strict=True):
         inner = np.maximum(batch_norm(convolve(image, block.first), block.norm), 0)
@@ -205,7 +205,16 @@ def test_resnet_counts_as_many_parameters_as_resnet_20_with_projections() -> Non
 
 def test_resnet_halves_its_maps_from_stage_to_stage() -> None:
     net = resnet.build(resnet.Config(width=8, depth=2, stages=4), (3, 32, 20))
-    assert net.blocks(net.stem(pictures((3, 32, 20)))).shape == (4, 64, 4, 3)
+    assert net.maps(pictures((3, 32, 20))).shape == (4, 64, 4, 3)
+
+
+@pytest.mark.parametrize(("readout", "width"), [("last", 32), ("last_two", 48), ("all", 56)])
+def test_resnet_reads_out_the_means_of_its_stages(readout: str, width: int) -> None:
+    net = resnet.build(resnet.Config(width=8, depth=2, stages=3, readout=readout), (3, 8, 8)).eval()
+    images = pictures((3, 8, 8))
+    stages = [net.layers[: 1 + 2 * count](images).mean((2, 3)) for count in (1, 2, 3)]
+    torch.testing.assert_close(net.readout(images), torch.cat(stages, 1)[:, -width:])
+    torch.testing.assert_close(net(images), stages[-1])
 
 
 def test_convnext_block_is_its_equation() -> None:
@@ -254,6 +263,42 @@ def test_vit_layer_is_its_equation() -> None:
         z = z + linear(np.concatenate(heads, axis=1), layer.join)
         inner = gelu(linear(layer_norm(z, layer.mlp_norm), layer.mlp[0]))
         np.testing.assert_allclose(out, z + linear(inner, layer.mlp[2]), rtol=1e-9)
+
+
+# ── What a backbone with maps or with layers offers ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", [name for name in SHELF.names() if "maps" in SHELF.load(name).offers])
+def test_the_mean_of_maps_is_what_methods_train_on(name: str) -> None:
+    net, images = default(name, (3, 8, 16)).eval(), pictures((3, 8, 16))
+    maps = net.maps(images)
+    assert maps.shape[:2] == (4, net.features)
+    torch.testing.assert_close(maps.mean((2, 3)), net(images))
+    assert maps.shape[3] >= maps.shape[2]
+
+
+@pytest.mark.parametrize("name", [name for name in SHELF.names() if "layers" in SHELF.load(name).offers])
+def test_layers_one_after_the_other_are_the_network(name: str) -> None:
+    net, images = default(name, (3, 8, 8)).eval(), pictures((3, 8, 8))
+    out = images.flatten(1) if name == "mlp" else images
+    for layer in net.layers:
+        out = layer(out)
+    torch.testing.assert_close(out.mean((2, 3)) if out.ndim == 4 else out, net(images))
+
+
+@pytest.mark.parametrize(("name", "norm"), [("resnet", "group"), ("resnet", "none"), ("mlp", "none")])
+def test_without_batch_norm_no_image_sees_another(name: str, norm: str) -> None:
+    component = SHELF.load(name)
+    net, images = component.build(component.config(norm=norm), (3, 8, 8)).train(), pictures((3, 8, 8))
+    torch.testing.assert_close(net(images)[:1], net(images[:1]), rtol=1e-4, atol=1e-5)
+    batched = component.build(component.config(), (3, 8, 8)).train()
+    assert not torch.allclose(batched(images)[:2], batched(images[:2]), rtol=1e-3)
+
+
+def test_a_perceptron_may_end_in_another_width() -> None:
+    net = mlp.build(mlp.Config(width=64, depth=3, last=24), (1, 8, 8))
+    assert [layer[0].weight.shape for layer in net.layers] == [(64, 64), (64, 64), (24, 64)]
+    assert net.features == 24
 
 
 # ── What a backbone with patches offers ───────────────────────────────────────────────────────────────────────────────

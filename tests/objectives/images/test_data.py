@@ -49,6 +49,7 @@ def small_cifar10(path: Path) -> cifar10.Config:
 
 MAKE = {"image_folder": small_folder, "npz": small_npz, "cifar10": small_cifar10}
 READERS_OF_A_PATH = [n for n in SHELF.names() if "path" in {f.name for f in fields(SHELF.load(n).config)}]
+COMPOSED = ("digit_grids", "digit_scenes")  # of digits that are split first, so that another split makes other images
 each_reader = pytest.mark.parametrize("name", SHELF.names())
 
 
@@ -84,8 +85,11 @@ def test_a_reader_gives_the_same_twice_and_another_split_for_another_seed(name: 
     one, same, other = build(small), build(small), build(changed(small, split_seed=1))
     for field in ("pixels", "labels", "part"):
         np.testing.assert_array_equal(getattr(one, field), getattr(same, field))
-    np.testing.assert_array_equal(one.pixels, other.pixels)
-    assert (one.part != other.part).any()
+    if name in COMPOSED:
+        assert (one.pixels != other.pixels).any()
+    else:
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        assert (one.part != other.part).any()
 
 
 @each_reader

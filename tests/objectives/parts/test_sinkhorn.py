@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
-from objectives.parts.sinkhorn import sinkhorn
+from objectives.parts.sinkhorn import affinity, sinkhorn, transport
 
 
 def scores(count: int, k: int, seed: int = 0) -> torch.Tensor:
@@ -101,3 +102,89 @@ def test_nothing_overflows_in_half_precision() -> None:
         codes = sinkhorn(s, 0.005, 3)  # exp(200) is beyond float32, let alone float16
     assert codes.dtype == torch.float32
     assert torch.isfinite(codes).all()
+
+
+def least(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> float:
+    """The least cost of any plan with these sums, by linear programming."""
+    n, m = cost.shape
+    sums = np.concatenate([np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))])
+    return linprog(cost.ravel(), A_eq=sums, b_eq=np.concatenate([rows, columns])).fun
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 4), (5, 5), (6, 3)])
+def test_transport_comes_to_the_least_cost(n: int, m: int) -> None:
+    rng = np.random.default_rng(n)
+    cost, rows, columns = rng.random((n, m)), rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m))
+    plan = transport(torch.from_numpy(cost), 0.002, 5000, torch.from_numpy(rows), torch.from_numpy(columns))
+    assert float((plan.numpy() * cost).sum()) == pytest.approx(least(cost, rows, columns), rel=0.01)
+    uniform = transport(torch.from_numpy(cost), 0.002, 5000)
+    expected = least(cost, np.full(n, 1 / n), np.full(m, 1 / m))
+    assert float((uniform.numpy() * cost).sum()) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_lower_cost_draws_more_mass() -> None:
+    cost = 1 - torch.eye(4, dtype=torch.float64).roll(1, 0)
+    assert torch.equal(transport(cost, 0.05, 3).argmax(1), cost.argmin(1))
+    torch.testing.assert_close(sinkhorn(-cost, 0.05, 3), 4 * transport(cost, 0.05, 3))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 7), m=st.integers(1, 7))
+def test_plans_have_the_sums_that_were_asked_for(seed: int, n: int, m: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns = (torch.from_numpy(rng.dirichlet(np.ones(k))) for k in (n, m))
+    plan = transport(torch.from_numpy(rng.random((n, m))), 0.3, 500, rows, columns)
+    torch.testing.assert_close(plan.sum(1), rows)
+    torch.testing.assert_close(plan.sum(0), columns, rtol=1e-4, atol=1e-9)
+
+
+def test_shares_of_zero_get_nothing() -> None:
+    cost = scores(3, 3).requires_grad_()
+    rows, columns = torch.tensor([0.5, 0, 0.5]), torch.tensor([0, 0.3, 0.7])
+    plan = transport(cost, 0.1, 50, rows, columns)
+    assert torch.equal(plan[1], torch.zeros(3, dtype=torch.float64))
+    assert torch.equal(plan[:, 0], torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(plan.sum(0), columns.double(), rtol=1e-5, atol=1e-7)
+    (plan * cost).sum().backward()
+    assert torch.isfinite(cost.grad).all()
+
+
+def test_several_costs_and_sums_at_once() -> None:
+    cost = torch.stack([scores(5, 3, 0), scores(5, 3, 1)])
+    rows = torch.stack([scores(1, 5, seed)[0].softmax(0) for seed in (2, 3)])
+    for together, alone, own in zip(transport(cost, 0.1, 20, rows), cost, rows, strict=True):
+        torch.testing.assert_close(together, transport(alone, 0.1, 20, own))
+
+
+def test_gradients_flow_through_every_iteration() -> None:
+    cost = scores(4, 3).requires_grad_()
+    rows = scores(1, 4)[0].softmax(0).detach().requires_grad_()
+    assert torch.autograd.gradcheck(lambda c, r: transport(c, 0.3, 4, r), (cost, rows))
+    assert torch.autograd.gradcheck(lambda s: sinkhorn(s, 0.3, 2), cost)
+    assert torch.autograd.gradcheck(lambda c: affinity(c, 0.3, 5), cost)
+
+
+@pytest.mark.parametrize("kernel", ["absolute", "inner", "positive"])
+def test_affinity_is_the_plain_algorithms(kernel: str) -> None:
+    c = np.random.default_rng(0).normal(size=(6, 3))
+    unit = c / np.linalg.norm(c, axis=1, keepdims=True)
+    cosines = {"absolute": np.abs, "inner": np.asarray, "positive": lambda x: np.maximum(x, 0)}[kernel](unit @ unit.T)
+    np.testing.assert_allclose(affinity(torch.from_numpy(c), 0.175, 5, kernel), oracle(cosines, 0.175, 5), rtol=1e-6)
+
+
+def test_affinity_is_doubly_stochastic_and_alike_rows_belong_together() -> None:
+    c = torch.cat([scores(1, 8, 0) + 0.1 * scores(5, 8, 1), scores(1, 8, 2) + 0.1 * scores(5, 8, 3)])
+    c[2] = -c[2]  # the other end of the same line
+    ones = torch.ones(10, dtype=torch.float64)
+    for symmetric in (False, True):
+        gamma = affinity(c, 0.1, 200, symmetric=symmetric)
+        torch.testing.assert_close(gamma.sum(1), ones, rtol=1e-6, atol=0)
+        torch.testing.assert_close(gamma.sum(0), ones, rtol=1e-6, atol=0)
+        assert gamma[:5, :5].min() > 5 * gamma[:5, 5:].max()
+    few = affinity(c, 0.1, 1, symmetric=True)
+    torch.testing.assert_close(few, few.T)
+    assert affinity(c, 0.1, 200, "inner")[0, 2] < affinity(c, 0.1, 200)[0, 2] / 10
+
+
+def test_affinity_in_half_precision(same_in_half) -> None:
+    same_in_half(lambda c: affinity(c, 0.1, 5), scores(12, 4).float())

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from objectives import SHELVES
-from objectives.method import Batch, Method
+from objectives.images.views import plane
+from objectives.method import Batch, Method, Task
 
 SHELF = SHELVES["method"]
 SHAPE = (2, 8, 8)
@@ -26,12 +27,15 @@ class Convolutions(nn.Module):
             nn.Conv2d(shape[0], 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 12, 3, 2), nn.ReLU()
         )
 
+    def maps(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images).mean((2, 3))
+        return self.maps(images).mean((2, 3))
 
 
 class Patches(nn.Module):
-    """The smallest backbone that offers "patches": tokens that see each other through their mean."""
+    """The smallest backbone that offers "patches" and "mirror": tokens that see each other through their mean."""
 
     def __init__(self, shape: tuple[int, int, int], patch: int = 2) -> None:
         super().__init__()
@@ -48,19 +52,30 @@ class Patches(nn.Module):
         around = tokens.mean(1, keepdim=True).expand_as(tokens)
         return self.norm(tokens + torch.relu(self.mix(torch.cat([tokens, around], dim=2))))
 
+    @property
+    def positions(self) -> Tensor:
+        return self.places[0]
+
+    def mirror(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(12, 12), nn.ReLU())
+
     def forward(self, images: Tensor) -> Tensor:
         return self.blocks(self.embed(images)).mean(1)
 
 
 def _body(needs: frozenset[str] = frozenset(), shape: tuple[int, int, int] = SHAPE) -> nn.Module:
-    assert needs <= {"patches"}, "a new need wants a new stand-in here"
-    return Patches(shape) if needs else Convolutions(shape)
+    assert needs <= {"patches", "maps", "layers", "mirror"}, "a new need wants a new stand-in here"
+    return Patches(shape) if needs & {"patches", "mirror"} else Convolutions(shape)
 
 
 def _build(name: str, steps: int = 20, shape: tuple[int, int, int] = SHAPE, seed: int = 0, **knobs: Any) -> Method:
     component = SHELF.load(name)
     torch.manual_seed(seed)
-    return component.build(component.config(**knobs), _body(component.needs, shape), shape, steps)
+    return component.build(component.config(**knobs), _body(component.needs, shape), _task(steps, shape))
+
+
+def _task(steps: int = 20, shape: tuple[int, int, int] = SHAPE, images: int = 64, batch: int = 32) -> Task:
+    return Task(shape, images, batch, steps)
 
 
 def _batch(views: int = 2, count: int = 32, seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Batch:
@@ -70,7 +85,8 @@ def _batch(views: int = 2, count: int = 32, seed: int = 0, shape: tuple[int, int
     patterns = nn.functional.interpolate(coarse, shape[1:], mode="bilinear")
     images = patterns[torch.randint(8, (count,), generator=g)] + torch.linspace(1, -1, shape[1])[:, None]
     noisy = tuple(images + 0.3 * torch.randn(images.shape, generator=g) for _ in range(views))
-    return Batch(images, noisy, g)
+    index = torch.arange(count) + count * (seed % 2)
+    return Batch(images, noisy, g, index, (plane(images),) * views)
 
 
 def _total(loss: Tensor | dict[str, Tensor]) -> Tensor:
@@ -83,6 +99,7 @@ def _train(method: Method, optimizer: torch.optim.Optimizer, batches: list[Batch
         loss = _total(method.loss(batch))
         optimizer.zero_grad()
         loss.backward()
+        method.after_backward()
         optimizer.step()
         method.after_step()
         losses.append(loss.item())
@@ -106,6 +123,12 @@ def body() -> Callable[..., nn.Module]:
 def build() -> Callable[..., Method]:
     """`build(name, steps, shape, seed, **knobs)`: a method of the shelf on a tiny backbone."""
     return _build
+
+
+@pytest.fixture
+def task() -> Callable[..., Task]:
+    """`task(steps, shape, images, batch)`: what a method is to be trained on."""
+    return _task
 
 
 @pytest.fixture

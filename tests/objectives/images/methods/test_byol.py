@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from objectives.images.methods.byol import prediction_loss
+from objectives.parts.similarity import regression
 
 
 def oracle(prediction: np.ndarray, target: np.ndarray) -> float:
@@ -22,23 +23,23 @@ def oracle(prediction: np.ndarray, target: np.ndarray) -> float:
 @pytest.mark.parametrize(("count", "width"), [(1, 2), (5, 3), (8, 16)])
 def test_prediction_loss_is_the_papers(count: int, width: int) -> None:
     p, t = np.random.default_rng(count).normal(size=(2, count, width))
-    assert prediction_loss(torch.from_numpy(p), torch.from_numpy(t)).item() == pytest.approx(oracle(p, t), rel=1e-6)
+    assert regression(torch.from_numpy(p), torch.from_numpy(t)).item() == pytest.approx(oracle(p, t), rel=1e-6)
 
 
 def test_prediction_loss_by_hand() -> None:
     p = torch.tensor([[2.0, 0], [1, 0], [1, 0]])
     t = torch.tensor([[5.0, 0], [-1, 0], [0, 3]])
-    assert prediction_loss(p, t).item() == pytest.approx((0 + 4 + 2) / 3)
+    assert regression(p, t).item() == pytest.approx((0 + 4 + 2) / 3)
 
 
 def test_prediction_loss_gradient() -> None:
     g = torch.Generator().manual_seed(0)
     p, t = torch.randn(2, 4, 3, dtype=torch.float64, generator=g)
-    assert torch.autograd.gradcheck(lambda x: prediction_loss(x, t), p.requires_grad_())
+    assert torch.autograd.gradcheck(lambda x: regression(x, t), p.requires_grad_())
 
 
 def test_prediction_loss_in_half_precision(same_in_half) -> None:
-    same_in_half(prediction_loss, *torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0)))
+    same_in_half(regression, *torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0)))
 
 
 def test_each_view_predicts_the_other(build, batch) -> None:
@@ -52,7 +53,7 @@ def test_each_view_predicts_the_other(build, batch) -> None:
 
 def test_loss_is_symmetric(build, batch) -> None:
     method, given = build("byol"), batch()
-    swapped = type(given)(given.images, given.views[::-1], given.generator)
+    swapped = replace(given, views=given.views[::-1])
     torch.testing.assert_close(method.loss(given), method.loss(swapped))
 
 

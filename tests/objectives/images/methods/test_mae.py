@@ -8,6 +8,7 @@ import torch
 
 from objectives.images.methods.mae import Config, patchify, reconstruction_loss, take
 from objectives.images.methods.mae import build as build_mae
+from objectives.method import Task
 
 
 @pytest.mark.parametrize(("shape", "patch"), [((1, 4, 4), 2), ((3, 6, 4), 2), ((2, 3, 6), 3), ((2, 3, 3), 1)])
@@ -121,9 +122,9 @@ def test_the_decoder_knows_a_patch_by_its_place_not_its_turn(build) -> None:
 def test_images_that_cannot_be_masked_are_refused(body) -> None:
     whole = body(frozenset({"patches"}), (1, 2, 2))
     with pytest.raises(ValueError, match="one patch"):
-        build_mae(Config(), whole, (1, 2, 2), 1)
+        build_mae(Config(), whole, Task((1, 2, 2), 8, 8, 1))
     grey = body(frozenset({"patches"}), (1, 4, 4))
     grey.patch, grey.grid = 1, (4, 4)
     with pytest.raises(ValueError, match="cannot be normalised"):
-        build_mae(Config(), grey, (1, 4, 4), 1)
-    build_mae(Config(normalise=False), grey, (1, 4, 4), 1)
+        build_mae(Config(), grey, Task((1, 4, 4), 8, 8, 1))
+    build_mae(Config(normalise=False), grey, Task((1, 4, 4), 8, 8, 1))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
 
 from objectives import SHELVES
-from objectives.method import Method
+from objectives.method import Batch, Method
 from spaces.components import fields
 
 SHELF = SHELVES["method"]
@@ -30,7 +31,7 @@ def test_config_and_build_are_well_formed(name: str) -> None:
     component = SHELF.load(name)
     assert all(field.domain is not None for field in fields(component.config))
     assert component.config.__dataclass_params__.frozen
-    assert list(inspect.signature(component.build).parameters) == ["config", "backbone", "shape", "steps"]
+    assert list(inspect.signature(component.build).parameters) == ["config", "backbone", "task"]
     assert component.module.__doc__
 
 
@@ -81,11 +82,11 @@ def test_draws_come_from_the_batch_alone(name, build, batch, total) -> None:
 
 
 @every_method
-def test_inputs_and_the_backbone_given_are_left_alone(name, build, batch, body) -> None:
+def test_inputs_and_the_backbone_given_are_left_alone(name, build, batch, body, task) -> None:
     component = SHELF.load(name)
     backbone = body(component.needs)
     before = copy.deepcopy(backbone.state_dict())
-    method = component.build(component.config(), backbone, (2, 8, 8), 1)
+    method = component.build(component.config(), backbone, task(1))
     assert method.backbone is backbone
     assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
     given = batch(method.views)
@@ -117,7 +118,12 @@ def test_losses_stay_in_full_precision_under_autocast(name, build, batch) -> Non
 def test_double_precision_is_kept(name, build, batch) -> None:
     method = build(name).double()
     given = batch(method.views)
-    given = type(given)(given.images.double(), tuple(v.double() for v in given.views), given.generator)
+    given = replace(
+        given,
+        images=given.images.double(),
+        views=tuple(v.double() for v in given.views),
+        warps=tuple(w.double() for w in given.warps),
+    )
     loss = method.loss(given)
     for part in loss.values() if isinstance(loss, dict) else [loss]:
         assert part.dtype == torch.float64
@@ -131,11 +137,13 @@ def test_methods_train_on_a_gpu(name, build, batch, total) -> None:
     generator = torch.Generator("cuda").manual_seed(0)
     for seed in range(20):
         given = batch(method.views, seed=seed)
-        given = type(given)(given.images.cuda(), tuple(v.cuda() for v in given.views), generator)
+        views, warps = (tuple(t.cuda() for t in some) for some in (given.views, given.warps))
+        given = Batch(given.images.cuda(), views, generator, given.index.cuda(), warps)
         with torch.autocast("cuda", torch.bfloat16):
             loss = total(method.loss(given))
         optimizer.zero_grad()
         loss.backward()
+        method.after_backward()
         optimizer.step()
         method.after_step()
         losses.append(loss.item())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from objectives.images.methods.rotnet import TURNS, Config, rotation_loss, turned
 from objectives.images.methods.rotnet import build as build_rotnet
+from objectives.method import Task
 
 
 def quarter(image: np.ndarray) -> np.ndarray:
@@ -65,21 +67,21 @@ class Corners(nn.Module):
 
 @pytest.mark.parametrize("rotations", TURNS)
 def test_labels_stand_with_their_copies(rotations: str, batch) -> None:
-    method = build_rotnet(Config(rotations), Corners(), (1, 4, 4), 1)
+    method = build_rotnet(Config(rotations), Corners(), Task((1, 4, 4), 8, 8, 1))
     with torch.no_grad():
         method.head.weight.copy_(torch.eye(4)[list(TURNS[rotations])])
         method.head.bias.zero_()
     bright = torch.zeros(5, 1, 4, 4)
     bright[:, 0, 0, 0] = 1
-    given = type(batch())(bright, (bright,), torch.Generator())
+    given = replace(batch(), images=bright, views=(bright,))
     assert method.loss(given) < 1e-6
-    wrong = type(given)(bright, (bright.rot90(1, (2, 3)),), given.generator)
+    wrong = replace(given, views=(bright.rot90(1, (2, 3)),))
     assert method.loss(wrong) > 0.6
 
 
 def test_only_half_turns_serve_oblong_images() -> None:
     for rotations in ("all", "sides"):
         with pytest.raises(ValueError, match="square images, got 4 by 6"):
-            build_rotnet(Config(rotations), Corners(), (1, 4, 6), 1)
-    method = build_rotnet(Config("half"), Corners(), (1, 4, 6), 1)
+            build_rotnet(Config(rotations), Corners(), Task((1, 4, 6), 8, 8, 1))
+    method = build_rotnet(Config("half"), Corners(), Task((1, 4, 6), 8, 8, 1))
     assert turned(torch.zeros(2, 1, 4, 6), method.turns).shape == (4, 1, 4, 6)

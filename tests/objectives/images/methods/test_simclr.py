@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objectives.images.methods.simclr import nt_xent
+from objectives.parts.contrastive import pairwise
 
 
 def oracle(z: np.ndarray, temperature: float) -> float:
@@ -30,18 +31,18 @@ def oracle(z: np.ndarray, temperature: float) -> float:
 @pytest.mark.parametrize(("pairs", "width"), [(1, 3), (2, 2), (7, 5)])
 def test_nt_xent_is_the_papers(pairs: int, width: int, temperature: float) -> None:
     z = np.random.default_rng(pairs).normal(size=(2 * pairs, width))
-    assert nt_xent(torch.from_numpy(z), temperature).item() == pytest.approx(oracle(z, temperature), rel=1e-6)
+    assert pairwise(torch.from_numpy(z), temperature).item() == pytest.approx(oracle(z, temperature), rel=1e-6)
 
 
 def test_nt_xent_by_hand() -> None:
     # Two pairs on orthogonal axes: the partner has similarity 1, both rivals have 0.
     z = torch.tensor([[1.0, 0], [0, 1], [3, 0], [0, 5]], dtype=torch.float64)
-    assert nt_xent(z, 0.5).item() == pytest.approx(math.log(math.e**2 + 2) - 2, rel=1e-12)
+    assert pairwise(z, 0.5).item() == pytest.approx(math.log(math.e**2 + 2) - 2, rel=1e-12)
 
 
 def test_nt_xent_gradient() -> None:
     z = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: nt_xent(x, 0.3), z)
+    assert torch.autograd.gradcheck(lambda x: pairwise(x, 0.3), z)
 
 
 @settings(max_examples=20, deadline=None)
@@ -52,16 +53,16 @@ def test_nt_xent_sees_neither_rotation_nor_order_nor_length(seed: int, pairs: in
     rotation = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64, generator=g))[0]
     order = torch.randperm(pairs, generator=g)
     lengths = torch.rand(2 * pairs, 1, dtype=torch.float64, generator=g) + scale
-    loss = nt_xent(z, 0.2)
-    torch.testing.assert_close(nt_xent(z @ rotation, 0.2), loss)
-    torch.testing.assert_close(nt_xent(z[torch.cat([order, order + pairs])], 0.2), loss)
-    torch.testing.assert_close(nt_xent(z.roll(pairs, 0), 0.2), loss)  # the views exchanged
-    torch.testing.assert_close(nt_xent(z * lengths, 0.2), loss)
+    loss = pairwise(z, 0.2)
+    torch.testing.assert_close(pairwise(z @ rotation, 0.2), loss)
+    torch.testing.assert_close(pairwise(z[torch.cat([order, order + pairs])], 0.2), loss)
+    torch.testing.assert_close(pairwise(z.roll(pairs, 0), 0.2), loss)  # the views exchanged
+    torch.testing.assert_close(pairwise(z * lengths, 0.2), loss)
 
 
 def test_nt_xent_in_half_precision(same_in_half) -> None:
     z = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
-    same_in_half(lambda x: nt_xent(x, 0.05), z)
+    same_in_half(lambda x: pairwise(x, 0.05), z)
 
 
 def test_partners_are_the_two_views_of_an_image(build, batch) -> None:
@@ -69,6 +70,6 @@ def test_partners_are_the_two_views_of_an_image(build, batch) -> None:
     method.projector = torch.nn.Identity()
     method.backbone = torch.nn.Flatten()
     given = batch()
-    same = type(given)(given.images, (given.views[0], given.views[0]), given.generator)
-    other = type(given)(given.images, (given.views[0], given.views[0].roll(1, 0)), given.generator)
+    same = replace(given, views=(given.views[0], given.views[0]))
+    other = replace(given, views=(given.views[0], given.views[0].roll(1, 0)))
     assert method.loss(same) < method.loss(other) - 1

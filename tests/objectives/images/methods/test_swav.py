@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,48 @@ def test_swapped_loss_is_the_papers(count: int, k: int) -> None:
     scores, codes = rng.uniform(-1, 1, (2, count, k)), rng.dirichlet(np.ones(k), (2, count))
     found = swapped_loss(torch.from_numpy(scores), torch.from_numpy(codes), 0.1).item()
     assert found == pytest.approx(swapped(scores, codes, 0.1), rel=1e-6)
+
+
+@pytest.mark.parametrize("views", [2, 3, 6])
+def test_small_views_are_told_the_codes_of_both_full_ones(views: int) -> None:
+    rng = np.random.default_rng(views)
+    scores, codes = rng.uniform(-1, 1, (views, 5, 4)), rng.dirichlet(np.ones(4), (2, 5))
+    logs = scores / 0.2 - np.log(np.exp(scores / 0.2).sum(2, keepdims=True))
+    each = [[-(codes[i] * logs[v]).sum(1).mean() for v in range(views) if v != i] for i in (0, 1)]
+    found = swapped_loss(torch.from_numpy(scores), torch.from_numpy(codes), 0.2).item()
+    assert found == pytest.approx(np.mean(each), rel=1e-9)
+
+
+def test_small_views_give_no_codes_and_are_not_remembered(build, batch) -> None:
+    method, given = build("swav", queue=32, freeze=0.0), batch()
+    small = tuple(view[:, :, ::2, ::2] for view in given.views) * 2
+    with_small = replace(given, small=small)
+    alone, plain = build("swav", queue=32, freeze=0.0), method.loss(with_small)
+    alone.loss(given)
+    assert method.queue.shape == alone.queue.shape == (2, 32, 64)
+    assert torch.isfinite(plain)
+    assert plain != alone.loss(given)
+    plain.backward()
+    assert method.prototypes.grad.abs().sum() > 0
+
+
+def test_hard_codes_name_one_prototype(build) -> None:
+    method = build("swav", hard=True, out=4)
+    codes = method.codes(unit(torch.randn(64, 4, generator=torch.Generator().manual_seed(0))).unflatten(0, (2, 32)))
+    assert torch.equal(codes.sum(2), torch.ones(2, 32))
+    assert set(codes.unique().tolist()) == {0.0, 1.0}
+
+
+def test_used_prototypes_are_counted_over_all_batches(build) -> None:
+    method = build("swav", prototypes=4, out=4).eval()
+    method.backbone, method.projector = nn.Flatten(), nn.Identity()
+    with torch.no_grad():
+        method.prototypes.copy_(torch.eye(4))
+    batches = [torch.eye(4)[:1].expand(6, 4), torch.eye(4)[[0, 1]]]
+    found = method.measure(batches)
+    assert found["prototypes_used"] == 0.5
+    share = np.array([7 / 8, 1 / 8])
+    assert found["prototype_perplexity"] == pytest.approx(np.exp(-(share * np.log(share)).sum()) / 4)
 
 
 def test_swapped_loss_by_hand() -> None:
@@ -66,8 +109,8 @@ def test_each_view_is_told_the_others_code(build, batch) -> None:
     method = build("swav", prototypes=32, out=128)
     method.backbone, method.projector = nn.Flatten(), nn.Identity()
     given = batch()
-    same = type(given)(given.images, (given.views[0], given.views[0]), given.generator)
-    other = type(given)(given.images, (given.views[0], given.views[0].roll(1, 0)), given.generator)
+    same = replace(given, views=(given.views[0], given.views[0]))
+    other = replace(given, views=(given.views[0], given.views[0].roll(1, 0)))
     assert method.loss(same) < method.loss(other) - 0.1
     z = unit(torch.cat(given.views).flatten(1)).unflatten(0, (2, 32)).double()
     scores = (z @ method.prototypes.double().T).detach().numpy()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_the_parts_are_weighted_sums_over_both_views(build, batch) -> None:
     method.backbone, method.expander = torch.nn.Flatten(), torch.nn.Identity()
     given = batch(count=6)
     a, b = (0.5 * view.flatten(1).double() for view in given.views)
-    parts = method.loss(type(given)(given.images, (a, b), given.generator))
+    parts = method.loss(replace(given, views=(a, b)))
     a, b = a.numpy(), b.numpy()
     assert parts["invariance"].item() == pytest.approx(2 * invariance(a, b), rel=1e-6)
     assert parts["variance"].item() == pytest.approx(3 * (variance(a) + variance(b)), rel=1e-6)
