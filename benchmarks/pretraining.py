@@ -46,13 +46,12 @@ def bare_epoch(trial: Representation, optimizer: torch.optim.Optimizer) -> None:
     """One epoch of what anybody would write by hand."""
     loop = trial.loop
     order = torch.randperm(len(loop.images))
-    for rows in order[: len(order) // loop.batch * loop.batch].split(loop.batch):
+    size = loop.met.shape[1]
+    for rows in order[: len(order) // size * size].split(size):
         plain = loop.prepare(loop.images[rows])
-        normal = [
-            loop.normalise(x).contiguous(memory_format=torch.channels_last)
-            for x in (plain, *(view(plain, loop.draws) for view in loop.views))
-        ]
-        parts = trial.method.loss(Batch(normal[0], tuple(normal[1:]), loop.draws))
+        views, warps = zip(*(view.placed(plain, loop.draws) for view in loop.views), strict=True)
+        normal = [loop.normalise(x).contiguous(memory_format=torch.channels_last) for x in (plain, *views)]
+        parts = trial.method.loss(Batch(normal[0], tuple(normal[1:]), loop.draws, rows, warps))
         loss = sum(parts.values()) if isinstance(parts, dict) else parts
         optimizer.zero_grad()
         loss.backward()

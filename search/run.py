@@ -195,11 +195,18 @@ def _header(study: Study, plain: Any, data: Any) -> Event:
         "trials": study.trials,
         "per": study.budget.per,
         "lengths": {share.branch: share.epochs for share in study.shares},
-        "switches": [name for name, part in study.space.parts.items() if isinstance(part, Switch)],
+        "switches": _switches(study),
         "knobs": [_column(knob) for knob in columns(study.space)],
         "data": _data(data),
         "study": plain,
     }
+
+
+def _switches(study: Study) -> list[str]:
+    """The switches that tell trials apart, or that the study names."""
+    space = study.document.plain().get("space", {})
+    switches = {name: part for name, part in study.space.parts.items() if isinstance(part, Switch)}
+    return [name for name, part in switches.items() if len(part.branches) > 1 or name in space]
 
 
 def _column(knob: Knob) -> dict[str, Any]:
