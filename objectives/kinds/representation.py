@@ -56,7 +56,7 @@ PARTS = {
 }
 TUNABLE = ("augmentation", "second_view", *(f"optimizer.{knob}" for knob in ("lr", "weight_decay", "momentum", "clip")))
 METRICS = worth.METRICS | cluster_probes.METRICS | self_report.METRICS | cost.METRICS
-CROPS = ("crop",)  # augmentations whose place a small view's own crop takes
+CROPS = ("crop", "centre_crop")  # augmentations whose place a small view's own crop takes
 WATCHED = 256  # training images whose features are watched for collapse
 Probe = worth.Probe
 LOAD = """\

@@ -6,6 +6,9 @@ prediction is drawn to the teacher's projection z', both at length 1, and both w
     loss = l(q(z_1), z'_2) + l(q(z_2), z'_1),      l(p, z') = |p/|p| - z'/|z'||^2 = 2 - 2 cos(p, z'),  batch mean
     teacher <- m teacher + (1 - m) online,         m from its base to 1 by half a cosine over the training
 
+With the plugin `multicrop` small views are predicted from, too, as in SwAV: each of z'_1 and z'_2 is then predicted
+from all views but its own, and l is the mean over them; the teacher sees full views alone.
+
 Section 3.1, equations 1 and 2, and section 3.2 (the schedule) of Grill et al., "Bootstrap Your Own Latent" (NeurIPS
 2020, arXiv 2006.07733). The teacher runs in training mode, as in the authors' code: see `parts/momentum.py`.
 """
@@ -15,14 +18,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 from torch import Tensor, nn
 
 from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import Backbone
 from objectives.parts.heads import mlp
 from objectives.parts.momentum import Teacher
+from objectives.parts.paired import Paired
 from objectives.parts.similarity import regression
 from spaces.domains import Int, Uniform
+
+OFFERS = ("pairs", "small")
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,14 @@ class Config:
     out: Annotated[int, Int(4, 8192, log=True)] = 64  # width of the projection and of the prediction
 
 
-class BYOL(Method):
+class BYOL(Paired):
     """A backbone with projector and predictor, and a teacher without gradient."""
 
     views = 2
 
     def __init__(self, config: Config, backbone: Backbone, steps: int) -> None:
         super().__init__()
+        self.width = config.out
         self.backbone = backbone
         self.projector = mlp([backbone.features, config.hidden, config.out])
         self.predictor = mlp([config.out, config.hidden, config.out])
@@ -50,10 +58,22 @@ class BYOL(Method):
         """What the teacher copies; made on the spot, so that no parameter stands twice in the state."""
         return nn.Sequential(self.backbone, self.projector)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def pairs(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         one, two = batch.views
-        guess_one, guess_two = (self.predictor(self.projector(self.backbone(view))) for view in (one, two))
-        return regression(guess_one, self.teacher(two)) + regression(guess_two, self.teacher(one))
+        guess_one, guess_two = self.predict(one), self.predict(two)
+        small = [self.predict(torch.cat(batch.small))] if batch.small else []  # one pass: they are of one size
+        copies = 1 + len(batch.small)
+        return [
+            (torch.cat([guess_one, *small]), self.teacher(two).repeat(copies, 1)),
+            (torch.cat([guess_two, *small]), self.teacher(one).repeat(copies, 1)),
+        ]
+
+    def predict(self, views: Tensor) -> Tensor:
+        """What the online network expects the teacher to make of the other view, `(N, out)`."""
+        return self.predictor(self.projector(self.backbone(views)))
+
+    def contrast(self, q: Tensor, k: Tensor) -> Tensor:
+        return regression(q, k)
 
     def after_step(self) -> None:
         self.teacher.follow(self.student())

@@ -21,7 +21,10 @@ from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import Backbone
 from objectives.parts.contrastive import pairwise
 from objectives.parts.heads import mlp
+from objectives.parts.paired import Paired
 from spaces.domains import Int, Log
+
+OFFERS = ("pairs",)
 
 
 @dataclass(frozen=True)
@@ -33,19 +36,23 @@ class Config:
     out: Annotated[int, Int(4, 8192, log=True)] = 64  # width of the projection
 
 
-class SimCLR(Method):
+class SimCLR(Paired):
     """A backbone, a projector that is thrown away after training, and NT-Xent."""
 
     views = 2
 
     def __init__(self, config: Config, backbone: Backbone) -> None:
         super().__init__()
-        self.temperature = config.temperature
+        self.temperature, self.width = config.temperature, config.out
         self.backbone = backbone
         self.projector = mlp([backbone.features, config.hidden, config.out])
 
-    def loss(self, batch: Batch) -> Tensor:
-        return pairwise(self.projector(self.backbone(torch.cat(batch.views))), self.temperature)
+    def pairs(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        one, two = self.projector(self.backbone(torch.cat(batch.views))).chunk(2)
+        return [(one, two)]
+
+    def contrast(self, q: Tensor, k: Tensor) -> Tensor:
+        return pairwise(torch.cat([q, k]), self.temperature)
 
 
 def build(config: Config, backbone: Backbone, task: Task) -> Method:

@@ -9,10 +9,16 @@ through a code. The other view must predict it:
 With the plugin `multicrop` further, small views predict the codes of both, and give none: the loss of each code is then
 the mean over all views but its own.
 
-Section 3.1, equations 1 to 5, section 3.2, and algorithm 1 of Caron et al., "Unsupervised Learning of Visual Features by
-Contrasting Cluster Assignments" (NeurIPS 2020, arXiv 2006.09882). As in the authors' code, prototypes are brought
+Section 3.1, equations 1 to 5, section 3.2, and algorithm 1 of Caron et al., "Unsupervised Learning of Visual Features
+by Contrasting Cluster Assignments" (NeurIPS 2020, arXiv 2006.09882). As in the authors' code, prototypes are brought
 back to length 1 after each step, stand still for the first steps, and a queue of past projections can fill up
 batches that are small beside K.
+
+Codes can be found without a plan, too: by a softmax of the scores less their running mean over past batches, centre c,
+q = softmax((s - c) / e), which draws on rare prototypes more (Caron et al., "Emerging Properties in Self-Supervised
+Vision Transformers", ICCV 2021, arXiv 2104.14294, section 3.1, with temperatures of 0.04 to 0.07). Their codes come
+from a slow teacher; here, where there is none, centring keeps more prototypes in use than no means at all, and far
+fewer than a plan.
 """
 
 from __future__ import annotations
@@ -33,7 +39,6 @@ from objectives.parts.precision import full_precision
 from objectives.parts.sinkhorn import sinkhorn
 from spaces.domains import Choice, Int, Log, Uniform
 
-
 OFFERS = ("small",)
 METRICS = {
     "prototypes_used": Metric("max", False, "share of prototypes that are nearest to some training image"),
@@ -48,6 +53,8 @@ class Config:
     prototypes: Annotated[int, Int(4, 8192, log=True)] = 64  # K; best kept below batch + queue
     temperature: Annotated[float, Log(0.02, 1.0)] = 0.1  # t of the prediction
     epsilon: Annotated[float, Log(0.005, 0.2)] = 0.02  # softness of the codes; too soft and the loss stays at log K
+    assigner: Annotated[str, Choice("sinkhorn", "centering")] = "sinkhorn"  # what turns scores into codes
+    centre_momentum: Annotated[float, Uniform(0.0, 0.999)] = 0.9  # of the centre, a step
     iterations: Annotated[int, Int(0, 20)] = 3  # of Sinkhorn; 0 lets all images share one prototype
     hard: Annotated[bool, Choice(True, False)] = False  # whether a code is its likeliest prototype alone
     hidden: Annotated[int, Int(16, 8192, log=True)] = 256  # width of the projector's hidden layer
@@ -83,6 +90,7 @@ class SwAV(Method):
     views = 2
     step: Tensor
     queue: Tensor
+    centre: Tensor
 
     def __init__(self, config: Config, backbone: Backbone, steps: int) -> None:
         super().__init__()
@@ -94,6 +102,8 @@ class SwAV(Method):
         self.prototypes = nn.Parameter(unit(torch.randn(config.prototypes, config.out)))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self.register_buffer("queue", torch.zeros(2, config.queue, config.out))
+        if config.assigner == "centering":
+            self.register_buffer("centre", torch.zeros(config.prototypes))
 
     def loss(self, batch: Batch) -> Tensor:
         maps = [self.backbone(torch.cat(views)) for views in (batch.views, batch.small) if views]  # a pass a size
@@ -109,7 +119,12 @@ class SwAV(Method):
         c, crowd = self.config, z
         if c.queue and self.step >= self.queue_start and self.queue[:, -1].any():
             crowd = torch.cat([z, self.queue], dim=1)
-        codes = sinkhorn(prototype_scores(crowd, self.prototypes), c.epsilon, c.iterations)[:, : z.shape[1]]
+        scores = prototype_scores(crowd, self.prototypes)
+        if c.assigner == "sinkhorn":
+            codes = sinkhorn(scores, c.epsilon, c.iterations)[:, : z.shape[1]]
+        else:
+            codes = ((scores[:, : z.shape[1]] - self.centre) / c.epsilon).softmax(dim=2)
+            self.centre.lerp_(scores.mean(dim=(0, 1)), 1 - c.centre_momentum)
         return F.one_hot(codes.argmax(dim=2), c.prototypes).to(codes) if c.hard else codes
 
     @torch.no_grad()

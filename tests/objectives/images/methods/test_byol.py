@@ -79,3 +79,33 @@ def test_the_teacher_starts_as_the_student_and_follows_it_alone_after_a_step(bui
     method.after_step()  # the first step: momentum 0.9, so a tenth of the way
     for (old, _), was in zip(pairs, before, strict=True):
         torch.testing.assert_close(old, was + 0.1)
+
+
+def test_small_views_predict_both_full_ones_and_give_no_target(build, batch) -> None:
+    method = build("byol")
+    method.backbone, method.projector, method.predictor = nn.Flatten(), nn.Identity(), nn.Identity()
+    method.teacher.network = nn.Flatten()
+    given = replace(batch(), small=batch(views=3, seed=1).views)
+    rows = [view.flatten(1).double().numpy() for view in (*given.views, *given.small)]
+    expected = sum(np.mean([oracle(rows[v], rows[i]) for v in range(5) if v != i]) for i in (0, 1))
+    assert method.loss(given).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_small_views_of_a_smaller_side_are_learnt_from(build, batch) -> None:
+    method, given = build("byol"), batch()
+    given = replace(given, small=tuple(view[:, :, ::2, ::2] for view in given.views))
+    loss = method.loss(given)
+    assert loss != build("byol").loss(replace(given, small=()))
+    loss.backward()
+    assert all(p.grad is None for p in method.teacher.parameters())
+    assert all(p.grad.isfinite().all() for p in method.predictor.parameters())
+
+
+def test_the_loss_without_small_views_is_each_views_prediction_of_the_other(build, batch) -> None:
+    """To the last bit, in the order in which networks see the views."""
+    method, given = build("byol"), batch()
+    one, two = given.views
+    predict = lambda view: method.predictor(method.projector(method.backbone(view)))  # noqa: E731
+    expected = regression(predict(one), method.teacher(two)) + regression(predict(two), method.teacher(one))
+    assert torch.equal(method.loss(given), expected)
+    assert all(q.shape == k.shape == (32, method.width) for q, k in method.pairs(given))

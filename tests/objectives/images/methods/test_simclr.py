@@ -73,3 +73,12 @@ def test_partners_are_the_two_views_of_an_image(build, batch) -> None:
     same = replace(given, views=(given.views[0], given.views[0]))
     other = replace(given, views=(given.views[0], given.views[0].roll(1, 0)))
     assert method.loss(same) < method.loss(other) - 1
+
+
+def test_the_loss_is_the_contrast_of_its_one_pair(build, batch) -> None:
+    method, given = build("simclr"), batch()
+    z = method.projector(method.backbone(torch.cat(given.views)))
+    ((q, k),) = method.pairs(given)
+    assert q.shape == k.shape == (32, method.width)
+    assert torch.equal(torch.cat([q, k]), z)
+    assert torch.equal(method.loss(given), pairwise(z, method.temperature))

@@ -118,6 +118,20 @@ def test_each_view_is_told_the_others_code(build, batch) -> None:
     assert method.loss(given).item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_centring_takes_from_each_score_its_mean_so_far(build) -> None:
+    method = build("swav", assigner="centering", out=4, epsilon=0.1, centre_momentum=0.75)
+    centre = np.zeros(64)
+    for seed in range(3):
+        z = unit(torch.randn(64, 4, generator=torch.Generator().manual_seed(seed))).unflatten(0, (2, 32))
+        scores = (z.double() @ method.prototypes.double().T).detach().numpy()
+        mass = np.exp((scores - centre) / 0.1)
+        np.testing.assert_allclose(method.codes(z).numpy(), mass / mass.sum(2, keepdims=True), rtol=1e-3, atol=1e-7)
+        centre = 0.75 * centre + 0.25 * scores.mean((0, 1))
+        np.testing.assert_allclose(method.centre.numpy(), centre, atol=1e-6)
+    assert "centre" in method.state_dict()
+    assert "centre" not in build("swav").state_dict()
+
+
 def test_prototypes_keep_length_one_stand_still_at_first_and_move_then(build, batch, train) -> None:
     method = build("swav", steps=10, freeze=0.3)
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-2, weight_decay=0.1)
