@@ -13,6 +13,8 @@ equation 4; the functions name their own.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -72,6 +74,19 @@ def bank(
         push = push.masked_fill(exclude, -torch.inf)
     logits = torch.cat([pull, push], dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
+
+
+@full_precision
+def arc_margin(q: Tensor, positive: Tensor, margin: float) -> Tensor:
+    """What `bank` must take from cosines of queries and positives `(B, D)` to see cos(angle + margin): `(B, 1)`.
+
+    The angle with its margin, in radians, goes no further than 0 and pi.
+
+    Source: ArcFace (Deng et al., CVPR 2019, arXiv 1801.07698), equation 3; as an alternative, the code of InterCLR.
+    """
+    cosine = (F.normalize(q, dim=1) * F.normalize(positive, dim=1)).sum(dim=1, keepdim=True)
+    angle = cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()  # at its ends the slope is infinite
+    return cosine - (angle + margin).clamp(0, math.pi).cos()
 
 
 @full_precision

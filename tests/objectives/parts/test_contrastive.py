@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objectives.parts.contrastive import bank, pairwise, queue, scores
+from objectives.parts.contrastive import arc_margin, bank, pairwise, queue, scores
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -139,3 +139,13 @@ def test_half_precision(same_in_half) -> None:
     same_in_half(lambda a, b, c: queue(a, b, c, 0.05), q, k, m)
     same_in_half(lambda a, b, c: bank(a, b, c.expand(8, 8, 4), 0.05, -0.5), q, k, m)
     same_in_half(lambda a: scores(a), q @ k.T)
+
+
+def test_an_arc_margin_goes_no_further_than_the_angles_there_are() -> None:
+    q = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]], requires_grad=True)
+    positive = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+    eased, hardened = arc_margin(q, positive, -0.5), arc_margin(q, positive, 0.5)
+    assert eased.flatten().tolist() == pytest.approx([0, -1 - math.cos(math.pi - 0.5), -math.sin(0.5)], abs=1e-3)
+    assert hardened.flatten().tolist() == pytest.approx([1 - math.cos(0.5), 0, math.sin(0.5)], abs=1e-3)
+    hardened.sum().backward()
+    assert torch.isfinite(q.grad).all()
