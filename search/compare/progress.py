@@ -91,7 +91,8 @@ class Progress:
         if event["event"] == "floors":
             if event.get("reason"):
                 return f"floors could not be measured: {event['reason']}"
-            shown = ", ".join(f"{name} {scores[metric]:.4f}" for name, scores in event["floors"].items())
+            known = {name: scores[metric] for name, scores in event["floors"].items() if metric in scores}
+            shown = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
             return f"floors of {metric}: {shown}" if shown else ""
         if event["event"] not in ("rung", "failed", "retried"):
             return ""

@@ -84,6 +84,14 @@ def tell(progress: Progress, history: History, *events: Event) -> None:
         progress(event, history)
 
 
+def test_a_floor_that_lacks_the_metric_is_passed_over() -> None:
+    for floors, said in (({"raw": {"other": 1.0}}, ""), ({"raw": {}, "untrained": {"value": 0.5}}, "untrained 0.5000")):
+        progress, history = view(), begun()
+        with progress:
+            tell(progress, history, {"event": "floors", "floors": floors})
+        assert written(progress) == (f"floors of value: {said}\n" if said else "")
+
+
 def test_the_lines_of_a_run(clock: Clock) -> None:
     progress, history = view(trials=3), begun()
     floors = {"raw": {"value": 0.25}, "untrained": {"value": 0.125}}
