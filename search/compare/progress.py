@@ -102,7 +102,8 @@ class Progress:
             return f"{who} failed: {trial.reason}"
         if event["event"] == "retried":
             return f"{who} lost: {event['reason']}; goes on from epoch {trial.epoch}"
-        value = f"epoch {event['epoch']:>4}  {metric} {event['metrics'][metric]:.4f}"
+        reached = event["metrics"].get(metric)  # a method may not give what is sought
+        value = f"epoch {event['epoch']:>4}  {metric} {'–' if reached is None else f'{reached:.4f}'}"
         return f"{who} {value}  {trial.seconds:6.1f} s   [{self.status()}]"
 
     def status(self) -> str:
