@@ -121,9 +121,8 @@ class CCL(Method):
 
     def forwards(self, images: Tensor) -> list[Tensor]:
         """a_0 .. a_L alone."""
-        return run(
-            chain(self.backbone.layers, self.decoder), bottom(self.backbone, images), local=self.config.rule != "bp"
-        )
+        layers = chain(self.backbone.layers, self.decoder)
+        return run(layers, bottom(self.backbone, images), local=self.config.rule != "bp")
 
     def level_losses(self, a: list[Tensor], c: list[Tensor]) -> list[Tensor]:
         """The loss of each level, 0 to L."""
