@@ -1,6 +1,11 @@
 """Shared by all tests: those of a file, and all that start processes, stay together; without a GPU some are skipped."""
 
+import os
+
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PROCESSES = ("test_ray", "test_cluster", "test_faults", "test_kills", "test_reaper", "test_claims_cli", "test_cli")
 
