@@ -32,7 +32,7 @@ def test_the_error_is_what_a_misspelt_method_gives():
 def test_the_commands_name_the_pinned_versions_and_the_tests():
     first, *_, last = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     assert "pip install -q -c constraints.txt . && pretune run quickstart" in first
-    assert last.strip() == 'pip install -q -c constraints.txt ".[test]" && python -m pytest -n 2 --dist loadgroup'
+    assert last.strip() == 'pip install -q -c constraints.txt ".[test]" && python -m pytest -n 2 --dist loadfile'
 
 
 @pytest.mark.parametrize("name", shipped())
