@@ -100,7 +100,6 @@ def components(study: Study, kind: str) -> list[tuple[Node, Component, Any]]:
     branches = part.branches if isinstance(part, Switch) else part.parts if isinstance(part, Group) else {}
     found = []
     for name, group in branches.items():
-        assert isinstance(group, Group)
         component = SHELVES[kind].load(name)
         node = place.value.get(name, place) if isinstance(place.value, dict) else place
         found.append((node, component, component.config(**settled(group))))

@@ -7,8 +7,9 @@ the noise of a function that has some, which stays to the last; the `truth` behi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Function:
     def __init__(self, setting: Setting) -> None:
         ((name, knobs),) = setting.config["function"].items()
         component = SHELVES["function"].load(name)
-        self.exact = _named(component, knobs, setting.seed)
+        self.evaluate = _evaluation(component, knobs, setting.seed)
         rng = np.random.default_rng(setting.seed)
         self.error = ERROR * float(rng.normal())
         spread = _noise(component)
@@ -62,10 +63,11 @@ class Function:
 
     def _seen(self, error: float) -> Metrics:
         """The metrics through an error, and through the noise if there is some."""
-        seen = {name: value + error for name, value in self.exact.items()}
+        exact = _named(self.evaluate())
+        seen = {name: value + error for name, value in exact.items()}
         if self.noise is not None:
             seen["value"] += self.noise
-            seen["truth"] = self.exact["value"]
+            seen["truth"] = exact["value"]
         return seen
 
     def state_dict(self) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def check(study: Study, data: None) -> None:
     """Raises StudyError where a function of the space does not give every metric that the study chooses by."""
     for name in study.space.parts["function"].branches:  # type: ignore[union-attr]
         component = SHELVES["function"].load(name)
-        given = [*_named(component, {}, 0), *(["truth"] if _noise(component) else [])]
+        given = [*_named(_evaluation(component, {}, 0)()), *(["truth"] if _noise(component) else [])]
         for target in study.goal.targets:
             if target.metric not in given:
                 raise study.document.wrong(f"the function {name} gives no metric '{target.metric}'", given)
@@ -90,10 +92,14 @@ def floors(study: Study, data: None) -> dict[str, Metrics]:
     return {}
 
 
-def _named(component: Component, knobs: Mapping[str, Any], seed: int) -> Metrics:
-    """What a function gives, by metric; one that draws what it measures, and says so (`SEEDED`), does it by a seed."""
-    evaluate = component.build(component.config(**knobs))
-    found = evaluate(seed) if getattr(component.module, "SEEDED", False) else evaluate()
+def _evaluation(component: Component, knobs: Mapping[str, Any], seed: int) -> Callable[[], float | Metrics]:
+    """A function at its knobs; one that draws what it measures, and says so (`SEEDED`), does it by the seed."""
+    evaluate: Callable[..., float | Metrics] = component.build(component.config(**knobs))
+    return partial(evaluate, seed) if getattr(component.module, "SEEDED", False) else evaluate
+
+
+def _named(found: float | Metrics) -> Metrics:
+    """What a function gave, by metric."""
     return dict(found) if isinstance(found, Mapping) else {"value": found}
 
 

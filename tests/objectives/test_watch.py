@@ -33,6 +33,10 @@ def chosen(kind: str, name: str, **knobs: Any) -> dict[str, Any]:
     return {name: dataclasses.asdict(SHELVES[kind].load(name).config(**knobs))}
 
 
+VIT = chosen("architecture", "vit", patch=4, heads=1, head_width=16, depth=1)
+OFFERED = SHELVES["architecture"].load("vit").offers
+
+
 def trial(method: str, watch: bool) -> Representation:
     rng = np.random.default_rng(0)
     pixels = rng.random((96, 1, 8, 8), dtype=np.float32)
@@ -42,7 +46,7 @@ def trial(method: str, watch: bool) -> Representation:
         "method": chosen("method", method),
         "augmentation": chosen("augmentation", "noise"),
         "second_view": {},
-        "architecture": chosen("architecture", "vit", patch=4, heads=1, head_width=16, depth=1),
+        "architecture": VIT if SHELVES["method"].load(method).needs <= OFFERED else chosen("architecture", "resnet"),
         "optimizer": dataclasses.asdict(Optimizer(batch=32)),
     }
     return Representation(Setting(config, 1, (1, 4), images, Probe(draws=2, watch=watch)))
