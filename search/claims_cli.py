@@ -63,7 +63,6 @@ def claim(
     A claim compares a method with its controls, on the same data, with the same budget and the same seeds. Each of its
     conditions has a margin in each seed, and holds if the 90 % interval of the mean margin lies above 0; if it is
     undecided, the table says how many seeds would decide. A deliberate mistake, the mutation, must make it fail.
-
     What has been run is read from runs/claims/NAME; what broke off goes on; --seeds adds seeds to those that are there.
 
     The exit code is 0 if every claim holds and its mutation fails, 1 if not, 2 if something cannot be used.
