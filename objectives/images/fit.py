@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from objectives import SHELVES, cell_probes, cluster_probes, factor_probes
 from objectives.episodes import METRICS as EPISODES
 from objectives.images.images import TRAIN, Images
+from objectives.images.pools import Pool
+from objectives.images.self_report import sorts
 from objectives.method import Method, Task
 from objectives.pretraining import steps_per_epoch
 from spaces.components import Component
@@ -34,6 +38,7 @@ def check(study: Study, data: Images) -> None:
             what = f"{task.images} training images of shape {data.shape} in batches of {task.batch}"
             raise place.wrong(f"'{component.name}' cannot serve {what}: {error}") from None
     _plugins_fit(study, built, task)
+    _drawing_fits(study, data, task)
     lacking = _lacking(study, data, [method for _, method in built], [component for component, _ in bodies.values()])
     _goal_fits(study, data, lacking)
 
@@ -60,6 +65,19 @@ def _plugins_fit(study: Study, methods: list[tuple[Component, Method]], task: Ta
                 raise place.wrong(f"'{plugin.name}' cannot be added to '{component.name}': {error}") from None
 
 
+def _drawing_fits(study: Study, data: Images, task: Task) -> None:
+    """Raises StudyError where images cannot be drawn as a sampler or a pool would have it."""
+    pool = Pool(torch.empty(task.images, 0), torch.arange(task.images))
+    for place, sampler, config in components(study, "sampler"):
+        try:
+            sampler.build(config)(pool, task.batch, 1, study.goal.seed)
+        except ValueError as error:
+            raise place.wrong(f"'{sampler.name}' cannot draw from {task.images} training images: {error}") from None
+    for place, filling, _ in components(study, "pool"):
+        if data.partner is not None and filling.name != "real":
+            raise place.wrong(f"'{filling.name}' cannot fill up pairs: what it adds has no partner", ["real"])
+
+
 def _lacking(study: Study, data: Images, methods: list[Method], bodies: list[Component]) -> dict[str, str]:
     """What each metric that not every study gives would need, where this one or its images lack it."""
     _, height, width = data.shape
@@ -69,11 +87,7 @@ def _lacking(study: Study, data: Images, methods: list[Method], bodies: list[Com
         (cell_probes.METRICS, data.masks is not None, "images whose pixels have classes"),
         (cell_probes.METRICS, any("maps" in body.offers for body in bodies), "an architecture that offers maps"),
         (EPISODES, study.probe.episodes > 0, "'probe.episodes' above 0"),
-        (
-            cluster_probes.METRICS,
-            any(type(m).clusters is not Method.clusters for m in methods),
-            "a method that clusters",
-        ),
+        (cluster_probes.METRICS, any(map(sorts, methods)), "a method that has clusters of its own"),
     ]
     return {name: what for names, there, what in needs if not there for name in names}
 
