@@ -14,7 +14,6 @@ Figure 1 and section 3 of Pai et al., "Masked Completion via Structured Diffusio
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -22,7 +21,7 @@ from typing import Annotated, cast
 import torch
 from torch import Tensor, nn
 
-from objectives.images.methods.mae import patchify, reconstruction_loss, standardised
+from objectives.images.methods.mae import expect_patches, patchify, reconstruction_loss, standardised
 from objectives.kinds import Metric
 from objectives.method import Batch, Method, Task
 from objectives.parts.backbone import MirrorBackbone
@@ -113,11 +112,7 @@ def build(config: Config, backbone: MirrorBackbone, task: Task) -> Method:
     """CRATE-MAE on a backbone that offers "patches" and "mirror".
 
     Raises:
-        ValueError: the image is a single patch, or a patch a single number that `normalise` would make 0.
+        ValueError: as `mae.expect_patches`.
     """
-    channels = task.shape[0]
-    if math.prod(backbone.grid) < 2:
-        raise ValueError(f"an image of one patch ({backbone.patch} pixels a side) has nothing to hide")
-    if config.normalise and channels * backbone.patch**2 < 2:
-        raise ValueError("a patch of one grey pixel cannot be normalised: take a larger patch, or 'normalise: false'")
-    return CrateMAE(config, backbone, channels)
+    expect_patches(backbone, task.shape[0], config.normalise)
+    return CrateMAE(config, backbone, task.shape[0])

@@ -103,15 +103,19 @@ class MAE(Method):
         return self.leave(self.decoder(torch.cat([known, missing], dim=1) + places))
 
 
+def expect_patches(backbone: PatchBackbone, channels: int, normalise: bool) -> None:
+    """Raises ValueError where an image is a single patch, or a patch a single number that `normalise` makes 0."""
+    if math.prod(backbone.grid) < 2:
+        raise ValueError(f"an image of one patch ({backbone.patch} pixels a side) has nothing to hide")
+    if normalise and channels * backbone.patch**2 < 2:
+        raise ValueError("a patch of one grey pixel cannot be normalised: take a larger patch, or 'normalise: false'")
+
+
 def build(config: Config, backbone: PatchBackbone, task: Task) -> Method:
     """MAE on a backbone that offers "patches".
 
     Raises:
-        ValueError: the image is a single patch, or a patch a single number that `normalise` would make 0.
+        ValueError: as `expect_patches`.
     """
-    channels = task.shape[0]
-    if math.prod(backbone.grid) < 2:
-        raise ValueError(f"an image of one patch ({backbone.patch} pixels a side) has nothing to hide")
-    if config.normalise and channels * backbone.patch**2 < 2:
-        raise ValueError("a patch of one grey pixel cannot be normalised: take a larger patch, or 'normalise: false'")
-    return MAE(config, backbone, channels)
+    expect_patches(backbone, task.shape[0], config.normalise)
+    return MAE(config, backbone, task.shape[0])
