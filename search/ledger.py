@@ -328,7 +328,7 @@ class Ledger:
         except FileNotFoundError:
             raise StudyError(complaint(str(path.parent), *NO_RUN)) from None
         except OSError as error:
-            raise _unwritable(path, error) from None
+            raise unwritable(path, error) from None
         try:
             self._claim = Claim(self._file.fileno(), path.parent)
             self.history, whole = read(path)
@@ -344,7 +344,7 @@ class Ledger:
         try:
             write_whole(path, b"".join(map(_line, (header, *known))))
         except OSError as error:
-            raise _unwritable(path, error) from None
+            raise unwritable(path, error) from None
         return cls(path)
 
     def append(self, event: Event) -> None:
@@ -361,7 +361,7 @@ class Ledger:
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(self._size)
-            raise _unwritable(self._path, error) from None
+            raise unwritable(self._path, error) from None
         self._size += len(line)
         self.history.take(json.loads(line))  # what a later reader will see
 
@@ -376,7 +376,8 @@ def _existing(path: str, flags: int) -> int:
     return os.open(path, flags & ~os.O_CREAT)
 
 
-def _unwritable(path: Path, error: OSError) -> StudyError:
+def unwritable(path: Path, error: OSError) -> StudyError:
+    """What is said where a run can keep no more."""
     what = f"cannot be written: {error.strerror or error}"
     return StudyError(complaint(str(path), what, "a folder that can be written, with space left; then --resume"))
 

@@ -22,6 +22,7 @@ import sys
 import threading
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,7 +47,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from search.compare.projector import plugins, write_maps
 from search.compare.table import HELD_OUT
 from search.folder import Folder
-from search.ledger import Event, History, Trial, read
+from search.ledger import Event, History, Trial, read, unwritable
 from spaces.columns import cell
 from spaces.document import StudyError, complaint, shown
 from spaces.domains import Value
@@ -67,6 +68,9 @@ class EventFiles:
 
     Args:
         folder: the run's; files go under its `tensorboard`.
+
+    Raises:
+        StudyError: the disk is full or broken; `rebuild` makes whole what was cut.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -75,8 +79,17 @@ class EventFiles:
 
     def __call__(self, event: Event, history: History) -> None:
         """Writes what one event, the newest of the history, adds."""
+        with _writing(self.root):
+            self._take(event, history)
+
+    def rebuild(self, history: History) -> None:
+        """Makes the files say what the history says, whatever state they are in."""
+        with _writing(self.root):
+            self._rebuild(history)
+
+    def _take(self, event: Event, history: History) -> None:
         if self.ended:  # a finished run goes on, and trials that were stopped may too
-            self.rebuild(history)
+            self._rebuild(history)
             return
         match event["event"]:
             case "study":
@@ -99,8 +112,7 @@ class EventFiles:
                         self._append(trial.id, _end(history, trial), history)
                 self.ended = True
 
-    def rebuild(self, history: History) -> None:
-        """Makes the files say what the history says, whatever state they are in."""
+    def _rebuild(self, history: History) -> None:
         expected = set()
         for name, records in _all(history):
             path = _path(self.root, name)
@@ -113,11 +125,20 @@ class EventFiles:
 
     def _append(self, name: str, records: Iterable[Record], history: History) -> None:
         try:
-            with open(_path(self.root, name), "r+b", buffering=0) as file:
+            with open(_path(self.root, name), "r+b") as file:
                 file.seek(0, os.SEEK_END)
                 file.write(_framed(records))
         except FileNotFoundError:  # somebody has tidied up
-            self.rebuild(history)
+            self._rebuild(history)
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    """Says in one message that the files cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(root, error) from None
 
 
 def _settle(path: Path, records: Iterable[Record]) -> None:
@@ -125,7 +146,7 @@ def _settle(path: Path, records: Iterable[Record]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content, found = _framed(records), path.read_bytes() if path.exists() else b""
     if content.startswith(found):
-        with open(path, "ab", buffering=0) as file:
+        with open(path, "ab") as file:
             file.write(content[len(found) :])
     else:
         draft = path.with_name("draft")  # TensorBoard reads whatever has `tfevents` in its name

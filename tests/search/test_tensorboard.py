@@ -278,6 +278,29 @@ def test_a_folder_tidied_away_comes_back(tmp_path: Path) -> None:
     assert content(root) == replayed(ledger.history, tmp_path / "replayed")
 
 
+def test_a_full_disk_is_one_message_and_nothing_is_lost(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    files, ledger = written(root, EVENTS[:-1])
+    path = event_file(root, COMPLETE)
+    path.unlink()
+    path.symlink_to("/dev/full")
+    ledger.append(EVENTS[-1])
+    with pytest.raises(StudyError, match=r"(?s)cannot be written: No space left on device.*--resume"):
+        files(EVENTS[-1], ledger.history)
+    path.unlink()
+    files.rebuild(ledger.history)
+    assert content(root) == replayed(ledger.history, tmp_path / "replayed")
+
+
+def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    files, ledger = written(root, EVENTS)
+    shutil.rmtree(root / "tensorboard")
+    (root / "tensorboard").touch()
+    with pytest.raises(StudyError, match="tensorboard: cannot be written"):
+        files.rebuild(ledger.history)
+
+
 def test_writing_needs_neither_torch_nor_tensorflow() -> None:
     code = "import sys, search.compare.tensorboard; print({'torch', 'tensorflow'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
