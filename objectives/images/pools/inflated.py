@@ -3,12 +3,8 @@
 Generated images have errors of their own, so real ones are replicated; and as both generation and augmentation make
 more of the data, the more is generated, the weaker augmentations should be. An epoch stays as long as it was, so that
 no training is bought. Section 4 of Wang et al., "Do Generated Data Always Help Contrastive Learning?" (ICLR 2024, arXiv
-2403.12448), which takes diffusion models; here are generators that need no training of their own, fitted on the
-training images alone:
-
-    kde       an image plus Gaussian noise along the principal axes, a bandwidth times the images' deviation
-    gmm       a mixture of Gaussians in the principal axes
-    mixture   a point between an image and one of its nearest
+2403.12448), which draws from diffusion models of its images. The generators here (`objectives.parts.generators`) are
+small ones of the images' principal axes, fitted before the first epoch on the training images alone.
 """
 
 from __future__ import annotations
@@ -22,11 +18,10 @@ from torch import Tensor
 
 from objectives.images.encoder import prepare
 from objectives.images.pools import Fill, Pool
+from objectives.parts import generators
 from spaces.domains import Choice, Int, Uniform
 
 AXES = 64  # principal axes at most
-NEAREST = 5  # images of which one is mixed in
-FITTED = 5000  # images, evenly spaced, that a generator is fitted on
 
 
 @dataclass(frozen=True)
@@ -35,9 +30,11 @@ class Config:
 
     generated: Annotated[float, Uniform(0.0, 50.0)] = 2.0  # images for each real one
     replicas: Annotated[int, Int(1, 50, log=True)] = 10  # as how many each real one counts
-    generator: Annotated[str, Choice("kde", "gmm", "mixture")] = "kde"
+    generator: Annotated[str, Choice("kde", "gmm", "mixture", "vae", "diffusion")] = "kde"
+    fitted: Annotated[int, Int(50, 50000, log=True)] = 5000  # images, evenly spaced, that it is fitted on
     bandwidth: Annotated[float, Uniform(0.0, 1.0)] = 0.3  # of kde, in deviations of the images along each axis
     components: Annotated[int, Int(1, 200, log=True)] = 50  # of gmm
+    steps: Annotated[int, Int(100, 20000, log=True)] = 2000  # of training, of vae and diffusion
 
 
 def build(config: Config) -> Fill:
@@ -62,29 +59,20 @@ def generated(pixels: np.ndarray, count: int, config: Config, seed: int) -> np.n
     from sklearn.decomposition import PCA
 
     rng = np.random.default_rng(seed)
-    some = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), FITTED)).astype(int)].astype(np.float64)
+    some = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), config.fitted)).astype(int)].astype(np.float64)
     axes = PCA(min(AXES, *some.shape), random_state=seed % 2**32).fit(some)
-    codes = {"kde": _kde, "gmm": _gmm, "mixture": _mixture}[config.generator](axes.transform(some), count, config, rng)
-    return axes.inverse_transform(codes).astype(np.float32)
+    return axes.inverse_transform(_drawn(axes.transform(some), count, config, rng)).astype(np.float32)
 
 
-def _kde(z: np.ndarray, count: int, config: Config, rng: np.random.Generator) -> np.ndarray:
-    return z[rng.integers(len(z), size=count)] + config.bandwidth * z.std(axis=0) * rng.normal(size=(count, z.shape[1]))
-
-
-def _gmm(z: np.ndarray, count: int, config: Config, rng: np.random.Generator) -> np.ndarray:
-    from sklearn.mixture import GaussianMixture
-
-    state = int(rng.integers(2**31))
-    mixture = GaussianMixture(min(config.components, len(z)), covariance_type="diag", random_state=state).fit(z)
-    return mixture.sample(count)[0][rng.permutation(count)]
-
-
-def _mixture(z: np.ndarray, count: int, config: Config, rng: np.random.Generator) -> np.ndarray:
-    from sklearn.neighbors import NearestNeighbors
-
-    near = NearestNeighbors(n_neighbors=min(NEAREST, len(z) - 1)).fit(z).kneighbors(return_distance=False)
-    one = rng.integers(len(z), size=count)
-    other = near[one, rng.integers(near.shape[1], size=count)]
-    share = rng.random((count, 1))
-    return share * z[one] + (1 - share) * z[other]
+def _drawn(codes: np.ndarray, count: int, config: Config, rng: np.random.Generator) -> np.ndarray:
+    match config.generator:
+        case "kde":
+            return generators.kde(codes, count, rng, config.bandwidth)
+        case "gmm":
+            return generators.gmm(codes, count, rng, config.components)
+        case "mixture":
+            return generators.mixture(codes, count, rng)
+        case "vae":
+            return generators.vae(codes, count, rng, config.steps)
+        case _:
+            return generators.diffusion(codes, count, rng, config.steps)

@@ -119,9 +119,9 @@ def test_more_clusters_than_images_are_refused() -> None:
 # ── Inflation ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("generator", ["kde", "gmm", "mixture"])
+@pytest.mark.parametrize("generator", ["kde", "gmm", "mixture", "vae", "diffusion"])
 def test_generated_images_join_replicated_real_ones(generator: str) -> None:
-    config = inflated.Config(generated=0.5, replicas=3, generator=generator)
+    config = inflated.Config(generated=0.5, replicas=3, generator=generator, steps=100)
     pool = inflated.build(config)(PIXELS, 5)
     assert pool.images.shape == (900, 1, 8, 8)
     assert torch.equal(pool.images[:600], PIXELS)
@@ -131,9 +131,9 @@ def test_generated_images_join_replicated_real_ones(generator: str) -> None:
     assert not torch.equal(inflated.build(config)(PIXELS, 6).images, pool.images)
 
 
-@pytest.mark.parametrize("generator", ["kde", "gmm", "mixture"])
+@pytest.mark.parametrize("generator", ["kde", "gmm", "mixture", "vae", "diffusion"])
 def test_generated_images_look_like_images(generator: str) -> None:
-    made = inflated.build(inflated.Config(generated=0.5, generator=generator))(PIXELS, 0).images[600:].flatten(1)
+    made = inflated.build(inflated.Config(generated=0.5, generator=generator, steps=500))(PIXELS, 0).images[600:].flatten(1)
     rest = torch.from_numpy(DIGITS.images[600:1200] / 16).float().flatten(1)
     noise = PIXELS.flatten(1)[:, torch.randperm(64, generator=seeded())]  # their pixels in disorder
     away = lambda x: torch.cdist(x, rest).amin(1).mean()  # noqa: E731
