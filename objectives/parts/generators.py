@@ -1,7 +1,5 @@
 """Generators: they are fitted to rows `(N, D)`, float64, and draw new ones like them, `(count, D)`.
 
-All but `mixture` treat the columns as scaled to deviation 1, so that principal axes count alike.
-
     kde        a row plus Gaussian noise
     gmm        a mixture of Gaussians
     mixture    a point between a row and one of its nearest
@@ -119,7 +117,7 @@ def heun(denoised: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def _learned(draw: Callable[[Tensor], Tensor], rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What `draw` makes of rows of mean 0 and deviation 1, all columns together; its dice are torch's, thrown by `rng`."""
+    """What `draw` makes of rows of mean 0 and, all columns together, deviation 1; its dice are torch's, by `rng`."""
     mean = rows.mean(axis=0)
     std = float((rows - mean).std()) or 1.0
     with torch.random.fork_rng(devices=[]):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -132,3 +133,30 @@ def test_a_trial_on_a_gpu(tmp_path):
     run = start(tmp_path, "quickstart", "--set", "resources.gpu=1", "--trials", "1", "--set", "budget.epochs=1")
     _, errors = run.communicate(timeout=300)
     assert run.returncode == 0, errors.decode()
+
+
+MEMORY = """\
+import threading
+import psutil
+from search.executors.ray_tune import _give_back
+
+kept = []
+
+def job():
+    blocks = [bytearray(b"x" * 60_000) for _ in range(5000)]
+    kept.extend(blocks[::500])  # a few that stay, so that glibc keeps all of the thread's memory
+
+thread = threading.Thread(target=job)
+thread.start()
+thread.join()
+grown = psutil.Process().memory_info().rss
+_give_back()
+print(grown - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps it")
+def test_a_worker_gives_back_the_memory_that_a_job_has_left():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", MEMORY], env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 100e6  # of 300 MB

@@ -133,7 +133,8 @@ def test_generated_images_join_replicated_real_ones(generator: str) -> None:
 
 @pytest.mark.parametrize("generator", ["kde", "gmm", "mixture", "vae", "diffusion"])
 def test_generated_images_look_like_images(generator: str) -> None:
-    made = inflated.build(inflated.Config(generated=0.5, generator=generator, steps=500))(PIXELS, 0).images[600:].flatten(1)
+    config = inflated.Config(generated=0.5, generator=generator, steps=500)
+    made = inflated.build(config)(PIXELS, 0).images[600:].flatten(1)
     rest = torch.from_numpy(DIGITS.images[600:1200] / 16).float().flatten(1)
     noise = PIXELS.flatten(1)[:, torch.randperm(64, generator=seeded())]  # their pixels in disorder
     away = lambda x: torch.cdist(x, rest).amin(1).mean()  # noqa: E731

@@ -60,7 +60,7 @@ def test_equal_rows_are_drawn_again(name: str) -> None:
 
 
 def test_heuns_method_on_the_exact_denoiser_of_a_gaussian() -> None:
-    """For rows of N(1, 0.5^2) the denoiser is linear and the flow takes x to 1 + (x - 1) / sqrt(1 + sigma^2 / 0.5^2)."""
+    """Rows of N(1, 0.5^2) have a linear denoiser, and the flow takes x to 1 + (x - 1) / sqrt(1 + sigma^2 / 0.5^2)."""
     x = generators.SIGMA_MAX * torch.randn(1000, 3, generator=torch.Generator().manual_seed(0))
     made = generators.heun(lambda x, sigma: 1 + (x - 1) * 0.25 / (0.25 + sigma.square()), x)
     exact = 1 + (x - 1) / (1 + generators.SIGMA_MAX**2 / 0.25) ** 0.5
