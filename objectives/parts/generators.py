@@ -1,13 +1,13 @@
 """Generators: they are fitted to rows `(N, D)`, float64, and draw new ones like them, `(count, D)`.
 
-    kde        a row plus Gaussian noise
-    gmm        a mixture of Gaussians
-    mixture    a point between a row and one of its nearest
-    vae        a variational autoencoder: Kingma & Welling, "Auto-Encoding Variational Bayes" (ICLR 2014, arXiv
-               1312.6114), its noise the error that is left: Rybkin et al., "Simple and Effective VAE Training with
-               Calibrated Decoders" (ICML 2021, arXiv 2006.13202), eq. 6
-    diffusion  a denoiser of every level of noise, and Heun's method along them: Karras et al., "Elucidating the Design
-               Space of Diffusion-Based Generative Models" (NeurIPS 2022, arXiv 2206.00364), Table 1 and Algorithm 1
+kde        a row plus Gaussian noise
+gmm        a mixture of Gaussians
+mixture    a point between a row and one of its nearest
+vae        a variational autoencoder: Kingma & Welling, "Auto-Encoding Variational Bayes" (ICLR 2014, arXiv
+           1312.6114), its noise the error that is left: Rybkin et al., "Simple and Effective VAE Training with
+           Calibrated Decoders" (ICML 2021, arXiv 2006.13202), eq. 6
+diffusion  a denoiser of every level of noise, and Heun's method along them: Karras et al., "Elucidating the Design
+           Space of Diffusion-Based Generative Models" (NeurIPS 2022, arXiv 2206.00364), Table 1 and Algorithm 1
 """
 
 from __future__ import annotations
