@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.claim import Claim
+from search.lock import Lock
 from spaces.document import StudyError, complaint
 from spaces.expressions import parse
 from spaces.files import write_whole
@@ -330,7 +330,7 @@ class Ledger:
         except OSError as error:
             raise unwritable(path, error) from None
         try:
-            self._claim = Claim(self._file.fileno(), path.parent)
+            self._lock = Lock(self._file.fileno(), path.parent)
             self.history, whole = read(path)
             self._file.truncate(whole)
         except BaseException:
@@ -367,8 +367,8 @@ class Ledger:
 
     def close(self) -> None:
         """Lets go of the run."""
-        if hasattr(self, "_claim"):
-            self._claim.release()
+        if hasattr(self, "_lock"):
+            self._lock.release()
         self._file.close()
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from search.claim import SILENCE
 from search.ledger import SCHEMA, Event, History, Ledger, LedgerWarning, Rung, Trial, finite, read
+from search.lock import SILENCE
 from spaces.document import StudyError
 
 HEADER: Event = {

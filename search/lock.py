@@ -1,6 +1,6 @@
 """One driver a run: who is at work on a run's folder, and whether it still lives.
 
-The claim is a lock on the open ledger, which the kernel drops with the process that held it, however that ended; a
+The lock is one on the open ledger, which the kernel drops with the process that held it, however that ended; a
 stale one cannot be. `driver.json` beside it says who holds it. Where a file system does not carry locks from machine
 to machine, a driver elsewhere is known by `driver.json` alone, which it touches every few seconds while it lives.
 """
@@ -25,11 +25,11 @@ BEAT = 5.0  # seconds between two signs of life
 SILENCE = 30.0  # seconds without one, after which a driver on another machine counts as dead
 
 
-class Claim:
+class Lock:
     """This process as the only driver of a run, until `release`."""
 
     def __init__(self, handle: int, root: Path) -> None:
-        """Claims the run in `root` by the open file `handle`.
+        """Takes the run in `root` by the open file `handle`.
 
         Raises:
             StudyError: another driver is at work; it says which.
@@ -49,7 +49,7 @@ class Claim:
         me = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%F %T"), "boot": _boot()}
         write_whole(self.note, json.dumps(me).encode())
         atexit.register(self.release)
-        threading.Thread(target=self._live, daemon=True, name="claim").start()
+        threading.Thread(target=self._live, daemon=True, name="lock").start()
 
     def release(self) -> None:
         """Lets others at the run; the lock goes with the file."""
