@@ -21,12 +21,14 @@ class Task:
         images: how many different training images there are.
         batch: how many of them a step sees.
         steps: optimiser steps in all.
+        pairs: whether the two views of an image are drawn from two images, which belong together.
     """
 
     shape: tuple[int, int, int]
     images: int
     batch: int
     steps: int
+    pairs: bool = False
 
 
 @dataclass(frozen=True)

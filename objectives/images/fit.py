@@ -48,7 +48,8 @@ def _task(study: Study, data: Images) -> Task:
     optimizer, images = study.space.parts["optimizer"], int((data.part == TRAIN).sum())
     assert isinstance(optimizer, Group)
     batch = min(settled(optimizer)["batch"], images)
-    return Task(data.shape, images, batch, study.goal.epochs * steps_per_epoch(images, batch))
+    steps = study.goal.epochs * steps_per_epoch(images, batch)
+    return Task(data.shape, images, batch, steps, data.partner is not None)
 
 
 def _plugins_fit(study: Study, methods: list[tuple[Component, Method]], task: Task) -> None:

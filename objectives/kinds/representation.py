@@ -96,7 +96,7 @@ class Representation:
         pool = _built(setting.config, "pool")()(train, setting.seed)
         optimizer, epochs = Optimizer(**setting.config["optimizer"]), setting.rungs[-1]
         batch, steps = min(optimizer.batch, len(train)), steps_per_epoch(len(train), optimizer.batch)
-        task = Task(images.shape, len(pool.images), batch, epochs * steps)
+        task = Task(images.shape, len(pool.images), batch, epochs * steps, images.partner is not None)
         self.backbone = _built(setting.config, "architecture")(images.shape)
         self.method = _method(setting.config, self.backbone, task)
         self.encoder = Encoder(self.backbone, *statistics(images.pixels[images.part == TRAIN]))

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from objectives.method import Task
 from objectives.parts.backbone import LayeredBackbone, MapBackbone
 from objectives.parts.precision import full_precision
 
@@ -22,16 +23,18 @@ def mapped(backbone: MapBackbone, images: Tensor, back: int = 0) -> Tensor:
     return cast(LayeredBackbone, backbone).layers[:-back](images) if back else backbone.maps(images)
 
 
-def expect_map(backbone: MapBackbone, shape: tuple[int, int, int], back: int = 0) -> tuple[int, int, int]:
-    """(D, h, w) of `mapped` for images of `shape` (C, H, W).
+def expect_map(backbone: MapBackbone, task: Task, back: int = 0) -> tuple[int, int, int]:
+    """(D, h, w) of `mapped`, for a method that matches places in the two views of an image.
 
     Raises:
-        ValueError: the map has fewer than `FEWEST` cells.
+        ValueError: the map has fewer than `FEWEST` cells, or the views show two images.
     """
+    if task.pairs:
+        raise ValueError("it matches places within one image, and each view shows another image of a pair")
     training = backbone.training
     like: nn.Parameter = next(backbone.parameters())
     with torch.no_grad():
-        width, *cells = mapped(backbone.eval(), like.new_zeros(1, *shape), back).shape[1:]
+        width, *cells = mapped(backbone.eval(), like.new_zeros(1, *task.shape), back).shape[1:]
     backbone.train(training)
     if cells[0] * cells[1] < FEWEST:
         what = (

@@ -176,7 +176,7 @@ def build(config: Config, backbone: MapBackbone, task: Task) -> Method:
     """PixPro on a backbone that gives maps, for images of any shape; the momentum reaches 1 after `task.steps`.
 
     Raises:
-        ValueError: the map has fewer than 4 cells, among which there is nothing to match.
+        ValueError: the map has fewer than 4 cells, among which there is nothing to match; or the images come in pairs.
     """
-    _, height, width = expect_map(backbone, task.shape)
+    _, height, width = expect_map(backbone, task)
     return PixPro(config, backbone, task, (height, width))

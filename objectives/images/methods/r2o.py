@@ -183,14 +183,14 @@ def build(config: Config, backbone: MapBackbone, task: Task) -> Method:
 
     Raises:
         ValueError: K would rise from `k_start` to `k_end`, the map or the batch is too small for them, the batch is too
-            large to be merged, or the backbone has no such layer.
+            large to be merged, the images come in pairs, or the backbone has no such layer.
     """
     if config.k_end > config.k_start:
         raise ValueError(f"k_end ({config.k_end}) must not be above k_start ({config.k_start}); reverse runs upwards")
     if config.back and len(getattr(backbone, "layers", ())) <= config.back:
         raise ValueError(f"back ({config.back}) needs a backbone of more than {config.back} layers, such as resnet")
-    _, *cells = expect_map(backbone, task.shape)
-    width, *_ = expect_map(backbone, task.shape, config.back)
+    _, *cells = expect_map(backbone, task)
+    width, *_ = expect_map(backbone, task, config.back)
     method = R2O(config, backbone, task, (cells[0], cells[1]), width)
     rows = task.batch * math.prod(method.split)
     if config.clustering != "none" and rows < ROWS_PER_CLUSTER * config.k_end:

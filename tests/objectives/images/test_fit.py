@@ -53,6 +53,8 @@ def loaded(
         ({"metric": "one_shot_accuracy"}, "needs 'probe.episodes' above 0"),
         ({"metric": "cluster_accuracy"}, "needs a method that has clusters of its own"),
         ({"method": "pixpro", "architecture": "mlp"}, "method 'pixpro' needs maps"),
+        ({"method": "pixpro", "data": "digit_grids"}, "'pixpro' cannot serve .* matches places within one image"),
+        ({"method": "r2o", "data": "digit_grids"}, "'r2o' cannot serve .* matches places within one image"),
     ],
 )
 def test_what_cannot_be_had_is_told(asked: dict[str, str], said: str) -> None:

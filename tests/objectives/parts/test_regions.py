@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from objectives.images.views import plane, sampling_grid
+from objectives.method import Task
 from objectives.parts.regions import carried, expect_map, grid, overlap, pooled, rows_and_columns, shared, slic
 
 
@@ -93,11 +94,13 @@ class _Maps(nn.Module):
 
 
 def test_the_map_is_known_without_a_trace_in_the_backbone() -> None:
-    backbone = _Maps()
+    backbone, task = _Maps(), Task((1, 4, 6), 8, 8, 1)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    assert expect_map(backbone, (1, 4, 6)) == (5, 2, 3)
-    assert expect_map(backbone, (1, 4, 6), back=1) == (3, 4, 6)
+    assert expect_map(backbone, task) == (5, 2, 3)
+    assert expect_map(backbone, task, back=1) == (3, 4, 6)
     assert backbone.training
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
     with pytest.raises(ValueError, match="1 × 3 cells"):
-        expect_map(backbone, (1, 2, 6))
+        expect_map(backbone, Task((1, 2, 6), 8, 8, 1))
+    with pytest.raises(ValueError, match="another image of a pair"):
+        expect_map(backbone, Task((1, 4, 6), 8, 8, 1, pairs=True))
