@@ -69,7 +69,7 @@ def vae(rows: np.ndarray, count: int, rng: np.random.Generator, steps: int) -> n
 
         def loss(x: Tensor) -> Tensor:
             divergence, error = passed(x)
-            return divergence + columns / 2 * error.log()  # of all deviations of the noise, that error's is the best
+            return divergence + columns / 2 * error.clamp(min=1e-6).log()  # the noise that is best is the error's
 
         _train(loss, rows, steps, encoder, decoder)
         made = decoder(torch.randn(count, LATENT))

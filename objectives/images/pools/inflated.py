@@ -9,6 +9,7 @@ small ones of the images' principal axes, fitted before the first epoch on the t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from objectives.parts import generators
 from spaces.domains import Choice, Int, Uniform
 
 AXES = 64  # principal axes at most
+AT_ONCE = 4096  # images that are made of their axes at once
 
 
 @dataclass(frozen=True)
@@ -45,23 +47,28 @@ def build(config: Config) -> Fill:
         rows = torch.arange(len(images)).repeat(config.replicas)
         if not count:
             return Pool(images, rows)
-        made = generated(prepare(images).flatten(1).cpu().numpy(), count, config, seed)
-        found = torch.from_numpy(made).view(count, *images.shape[1:]).clamp(0, 1)
-        stored = (found * 255).round().to(torch.uint8) if images.dtype == torch.uint8 else found
-        whole = torch.cat([images, stored.to(images.device)])
+        pixels = prepare(images).flatten(1).cpu().numpy()
+        whole = torch.cat([images, *(_stored(part, images) for part in generated(pixels, count, config, seed))])
         return Pool(whole, torch.cat([rows, torch.arange(len(images), len(whole))]))
 
     return fill
 
 
-def generated(pixels: np.ndarray, count: int, config: Config, seed: int) -> np.ndarray:
-    """`count` new rows after the rows of pixels `(N, P)`, float32; not yet clipped."""
+def generated(pixels: np.ndarray, count: int, config: Config, seed: int) -> Iterator[np.ndarray]:
+    """`count` new rows after the rows of pixels `(N, P)`, some at a time; not yet clipped."""
     from sklearn.decomposition import PCA
 
     rng = np.random.default_rng(seed)
     some = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), config.fitted)).astype(int)].astype(np.float64)
     axes = PCA(min(AXES, *some.shape), random_state=seed % 2**32).fit(some)
-    return axes.inverse_transform(_drawn(axes.transform(some), count, config, rng)).astype(np.float32)
+    codes = _drawn(axes.transform(some), count, config, rng)
+    return (axes.inverse_transform(codes[first : first + AT_ONCE]) for first in range(0, count, AT_ONCE))
+
+
+def _stored(made: np.ndarray, images: Tensor) -> Tensor:
+    """Rows of pixels as images of the same form, type and device as others."""
+    found = torch.from_numpy(made).float().view(len(made), *images.shape[1:]).clamp(0, 1)
+    return ((found * 255).round() if images.dtype == torch.uint8 else found).to(images)
 
 
 def _drawn(codes: np.ndarray, count: int, config: Config, rng: np.random.Generator) -> np.ndarray:
