@@ -1,9 +1,12 @@
-"""Shared by all tests: GPU tests are skipped where there is no GPU."""
+"""Shared by all tests: GPU tests are skipped where there is no GPU, and the same examples are drawn in every run."""
 
 import os
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("seeded", derandomize=True)
+settings.load_profile("seeded")
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -61,12 +61,14 @@ def drawn(space: Group, seed: int) -> Config:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether two configs are the same but for rounding."""
+    """Whether two configs are the same but for rounding, or for the type: of two ways that fit, the first is told."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
     if isinstance(one, list):
         return len(one) == len(other) and all(map(alike, one, other))
-    return type(one) is type(other) and (math.isclose(one, other) if isinstance(one, float) else one == other)
+    if {type(one), type(other)} <= {int, float}:
+        return math.isclose(one, other)
+    return type(one) is type(other) and one == other
 
 
 @given(trees, seeds)
